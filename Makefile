@@ -1,0 +1,54 @@
+# Every target sets itself up: a virtual environment in .venv from requirements.lock, nothing else on the machine is touched.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+UV_VERSION := 0.13.9
+ARGS ?=
+
+help: ## what can be made
+	@echo "Spillway: make TARGET [ARGS=\"...\"]"; echo
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## the virtual environment, as locked
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Spillway needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "setting up .venv (once)"
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv || { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@UV_LINK_MODE=copy $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: $(READY) ## the main job on this machine: a real control plane, simulated GPUs, a recording cloud (ARGS="--seconds 60")
+	@$(BIN)/spillway demo $(ARGS)
+
+test: $(READY) ## the whole suite (ARGS="-k name")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+generate: $(READY) ## write the generated files anew (CRDs, their copies, reference pages)
+	@$(BIN)/python -m spillway crds --write crds
+	@$(BIN)/python tools/reference.py
+
+verify: $(READY) ## generated files are current
+	@tools/verify $(BIN)
+
+lock: $(READY) ## resolve requirements.lock anew
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --generate-hashes --universal --python-version 3.11 -q -U -o requirements.lock
+
+clean: ## remove what was made here (the cache of built binaries stays: ~/.cache/spillway)
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: help setup demo test check format generate verify lock clean
