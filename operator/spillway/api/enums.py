@@ -1,0 +1,101 @@
+"""The words that a field may take; CamelCase in the API, so that each is the same in status, metrics and headers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EngineType(StrEnum):
+    """The program that serves the model."""
+
+    VLLM = "VLLM"
+
+
+class QuantizationMethod(StrEnum):
+    """How the weights are stored."""
+
+    AUTO = "Auto"
+    NONE = "None"
+    AWQ = "AWQ"
+    GPTQ = "GPTQ"
+    FP8 = "FP8"
+
+
+class KVCacheDType(StrEnum):
+    """How the keys and values of the attention cache are stored."""
+
+    AUTO = "Auto"
+    FP8 = "FP8"
+
+
+class DataClass(StrEnum):
+    """How sensitive a request is, from what may never leave the cluster to what anyone may read."""
+
+    SENSITIVE = "Sensitive"
+    INTERNAL = "Internal"
+    PUBLIC = "Public"
+
+
+class Detector(StrEnum):
+    """What a request is searched for."""
+
+    PII = "PII"
+
+
+class FallbackMode(StrEnum):
+    """Whether requests may go to a cloud target."""
+
+    DISABLED = "Disabled"
+    ENABLED = "Enabled"
+
+
+class FallbackReason(StrEnum):
+    """Why a request may go to a cloud target."""
+
+    SATURATED = "Saturated"
+    NO_ENDPOINTS = "NoEndpoints"
+    LOADING = "Loading"
+    BACKEND_ERROR = "BackendError"
+
+
+class Provider(StrEnum):
+    """Whose API a target speaks."""
+
+    OPENAI = "OpenAI"
+    OPENAI_COMPATIBLE = "OpenAICompatible"
+
+
+class BudgetWindow(StrEnum):
+    """The calendar window in which a limit holds."""
+
+    DAY = "Day"
+    MONTH = "Month"
+
+
+class OnExhausted(StrEnum):
+    """What happens when the budget of a window is spent."""
+
+    LOCAL_ONLY = "LocalOnly"
+
+
+class AccessMode(StrEnum):
+    """Who may call."""
+
+    NONE = "None"
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class FallbackState(StrEnum):
+    """What happens to requests that may leave."""
+
+    LOCAL = "Local"
+    SHADOW = "Shadow"
+    OVERFLOWING = "Overflowing"
+    BLOCKED = "Blocked"

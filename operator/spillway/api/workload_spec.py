@@ -1,0 +1,135 @@
+"""The parts of `LLMDeployment.spec` that say what runs: model, engine, accelerator, what a caller may expect."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from spillway.api.common import (
+    Matches,
+    SecretKeyRef,
+    SpecModel,
+    text,
+    whole,
+)
+from spillway.api.enums import EngineType, KVCacheDType, QuantizationMethod
+
+
+class ModelSource(SpecModel):
+    """The model and where it comes from."""
+
+    uri: Annotated[
+        str,
+        text(512),
+        Matches(
+            "hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+            "|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*",
+            "model.uri must be hf://organisation/name (a repository of the Hugging Face Hub) "
+            "or pvc://claim/path (a folder of a PersistentVolumeClaim in the same namespace)",
+        ),
+        Field(
+            description="Where the model is: hf://organisation/name on the Hugging Face Hub, or pvc://claim/path, "
+            "a folder of a PersistentVolumeClaim in the same namespace."
+        ),
+    ]
+    revision: Annotated[
+        str | None,
+        text(128),
+        Field(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+            description="Branch, tag or commit of the repository. Absent: its main branch, as it is when a pod starts.",
+        ),
+    ] = None
+    served_name: Annotated[
+        str | None,
+        text(128),
+        Field(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+            description="The name that clients put into `model`. Absent: the name of this object.",
+        ),
+    ] = None
+    secret_ref: Annotated[
+        SecretKeyRef | None, Field(description="Key of a Secret that holds the hub's token, for gated models.")
+    ] = None
+
+
+class Engine(SpecModel):
+    """The program that serves the model."""
+
+    type: Annotated[EngineType, Field(description="The engine. Absent: VLLM.")] = EngineType.VLLM
+    image: Annotated[
+        str | None,
+        text(512),
+        Field(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+            description="The engine's container image. Absent: the one that this release of Spillway was tested with.",
+        ),
+    ] = None
+
+
+class Quantization(SpecModel):
+    """How weights and attention cache are stored."""
+
+    method: Annotated[
+        QuantizationMethod,
+        Field(
+            description="How the weights are stored. AWQ and GPTQ are stored so in the "
+            "model's files; FP8 also quantises plain "
+            "files while loading; None: plain files as they are. Auto: read from the model's name. Absent: Auto."
+        ),
+    ] = QuantizationMethod.AUTO
+    kv_cache_dtype: Annotated[
+        KVCacheDType,
+        Field(
+            alias="kvCacheDType",
+            description="How keys and values are stored. FP8 halves the cache, at a small "
+            "loss of precision. Absent: Auto, as the weights.",
+        ),
+    ] = KVCacheDType.AUTO
+
+
+class Accelerator(SpecModel):
+    """What one replica runs on."""
+
+    profile: Annotated[
+        str,
+        text(63),
+        Field(
+            pattern="^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            description="Name of an accelerator profile, which the administrator of the cluster keeps.",
+        ),
+    ]
+    count: Annotated[
+        int,
+        whole(0, 64),
+        Field(description="Accelerators of one replica. 0 or absent: the fewest on which the model fits."),
+    ] = 0
+
+
+class SLO(SpecModel):
+    """What a caller may expect. A request that the replicas cannot serve so goes to a target, if it may."""
+
+    time_to_first_token_milliseconds: Annotated[
+        int,
+        whole(10, 600_000),
+        Field(description="From the request's arrival to its first token, in milliseconds. Absent: 2000."),
+    ] = 2000
+    time_per_output_token_milliseconds: Annotated[
+        int, whole(1, 60_000), Field(description="Between two tokens on average, in milliseconds. Absent: 100.")
+    ] = 100
+
+
+class Queue(SpecModel):
+    """Where requests wait that can neither be served in time nor leave."""
+
+    max_requests: Annotated[
+        int,
+        whole(0, 100_000),
+        Field(description="Requests that may wait in one gateway; more are answered 503. Absent: 100."),
+    ] = 100
+    max_wait_seconds: Annotated[
+        int,
+        whole(0, 3600),
+        Field(description="How long one may wait before it is answered 503, in seconds. Absent: 30."),
+    ] = 30
