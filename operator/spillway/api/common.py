@@ -98,12 +98,18 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class ListType:
-    """How a list merges under server-side apply; a set has no equal items, a map no two items with equal `key`."""
+    """How a list of at most `most` items merges under server-side apply.
+
+    A set has no equal items, a map no two items with equal `key`.
+    """
 
     kind: Literal["atomic", "set", "map"]
+    most: int
     key: str = ""
 
     def _check(self, items: tuple[object, ...]) -> tuple[object, ...]:
+        if len(items) > self.most:
+            raise ValueError(f"Too many: {len(items)}: must have at most {self.most} items")
         if self.kind != "atomic":
             keys = [getattr(item, self.key) if self.key else item for item in items]
             for index, key in enumerate(keys):
@@ -116,6 +122,7 @@ class ListType:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         made = handler(schema)
+        made["maxItems"] = self.most
         made[LIST_TYPE] = self.kind
         if self.key:
             made[LIST_MAP_KEYS] = [self.key]

@@ -60,9 +60,8 @@ class PolicyStatus(StatusModel):
 
     may_leave: Annotated[
         tuple[DataClass, ...],
-        ListType("set"),
+        ListType("set", most=3),
         Field(
-            max_length=3,
             description="Classes that may go to a target: the object's, as far as the namespace allows them.",
         ),
     ] = ()
@@ -124,9 +123,8 @@ class LLMDeploymentStatus(StatusModel):
     ] = None
     conditions: Annotated[
         tuple[Condition, ...],
-        ListType("map", key="type"),
+        ListType("map", most=16, key="type"),
         Field(
-            max_length=16,
             description="Ready and what it rests on: SpecValid, ModelReady, WorkloadReady, "
             "RouteReady, FallbackReady, BudgetAvailable; "
             "Progressing while it moves, Stalled when it will not without a change.",

@@ -42,9 +42,8 @@ class DataPolicy(SpecModel):
     ] = DataClass.SENSITIVE
     may_leave: Annotated[
         tuple[DataClass, ...],
-        ListType("set"),
+        ListType("set", most=3),
         Field(
-            max_length=3,
             description="Classes that may go to a target, never more than the namespace's "
             "label spillway.dev/may-leave allows. "
             "Absent or empty: nothing leaves.",
@@ -52,9 +51,8 @@ class DataPolicy(SpecModel):
     ] = ()
     detectors: Annotated[
         tuple[Detector, ...],
-        ListType("set"),
+        ListType("set", most=8),
         Field(
-            max_length=8,
             description="What raises a request to Sensitive. PII: social security numbers and "
             "e-mail addresses. Absent: [PII]; empty: none.",
         ),
@@ -179,9 +177,8 @@ class Fallback(SpecModel):
     ] = FallbackMode.DISABLED
     reasons: Annotated[
         tuple[FallbackReason, ...],
-        ListType("set"),
+        ListType("set", most=8),
         Field(
-            max_length=8,
             description="When a request may go to a target. Saturated: the replicas cannot "
             "keep the SLO; NoEndpoints: there is no "
             "replica; Loading: none is ready yet; BackendError: one failed before its first byte. Absent: all of them.",
@@ -194,8 +191,8 @@ class Fallback(SpecModel):
     )
     targets: Annotated[
         tuple[Target, ...],
-        ListType("map", key="name"),
-        Field(max_length=16, description="Cloud APIs, in the order in which they are tried."),
+        ListType("map", most=16, key="name"),
+        Field(description="Cloud APIs, in the order in which they are tried."),
     ] = ()
 
     rules: ClassVar[tuple[Rule, ...]] = (

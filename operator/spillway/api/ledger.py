@@ -57,8 +57,8 @@ class ObservedGateway(StatusModel):
     since: Annotated[AwareDatetime | None, Field(description="When the state began.")] = None
     targets: Annotated[
         tuple[ObservedTarget, ...],
-        ListType("map", key="name"),
-        Field(max_length=16, description="What it saw of each target."),
+        ListType("map", most=16, key="name"),
+        Field(description="What it saw of each target."),
     ] = ()
 
 
@@ -74,13 +74,13 @@ class LLMLedgerStatus(StatusModel):
     ] = None
     tranches: Annotated[
         tuple[Tranche, ...],
-        ListType("map", key="gateway"),
-        Field(max_length=64, description="What gateways have leased of the limit."),
+        ListType("map", most=64, key="gateway"),
+        Field(description="What gateways have leased of the limit."),
     ] = ()
     gateways: Annotated[
         tuple[ObservedGateway, ...],
-        ListType("map", key="name"),
-        Field(max_length=64, description="What each gateway saw."),
+        ListType("map", most=64, key="name"),
+        Field(description="What each gateway saw."),
     ] = ()
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -174,7 +174,7 @@ def parse_deployment(document: Mapping[str, object]) -> LLMDeployment:
         InvalidObject: names the first field that cannot be used and what is wrong with it.
     """
     try:
-        return LLMDeployment.model_validate(document)
+        return LLMDeployment.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"]) or "object"
