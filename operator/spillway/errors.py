@@ -4,7 +4,25 @@ SpillwayError
 ├── InvalidObject(ValueError)         a field of an object cannot be used; says the field, the value and the cure
 ├── UnknownProfile(InvalidObject)     spec.accelerator.profile names none of the administrator's profiles
 ├── DoesNotFit(InvalidObject)         the model does not fit the accelerator
-└── SetupError(RuntimeError)          this machine lacks something; says what and how to get it
+├── BadRequest(ValueError)            a caller's request cannot be served as it is: status, message, param, code
+├── ApiServerUnavailable(ConnectionError)  the Kubernetes API server did not answer, or refused
+├── WatchExpired(LookupError)         a watch has to begin again with a list
+├── LedgerUnreachable(ConnectionError)  the ledger cannot be read or written: nothing may be spent
+├── LedgerConflict(RuntimeError)      somebody else wrote the ledger first: read it again
+├── BudgetExhausted(RuntimeError)     the budget's window has not that much left
+├── NotReserved(KeyError)             a reservation is settled or released that is not open (unknown, or a second time)
+├── AlreadyReserved(KeyError)         a reservation's key is in use
+├── AddressRefused(OSError)           a host resolves to an address that may not be called
+├── CredentialMissing(LookupError)    a target's credential or CA bundle is not there: reason and message
+├── StreamBroken(ValueError)          an upstream's event stream cannot be read
+├── SetupError(RuntimeError)          this machine lacks something; says what and how to get it
+├── InvalidSetting(ValueError)        an environment variable or option of a process cannot be used
+└── ClusterError                      the Kubernetes API did not do what was asked
+    ├── NotFound(LookupError)         the object, or its kind, does not exist
+    ├── Conflict                      another writer was first, or the object exists already
+    ├── Invalid(ValueError)           the API server refuses the object: field and message
+    ├── Forbidden(PermissionError)    our account has no right to it, or a quota is used up
+    └── Unreachable(ConnectionError)  no answer, or one that says to come back later
 """
 
 from __future__ import annotations
@@ -36,3 +54,103 @@ class DoesNotFit(InvalidObject):
 
 class SetupError(SpillwayError, RuntimeError):
     """This machine lacks something that was needed: the message says what and how to get it."""
+
+
+class BadRequest(SpillwayError, ValueError):
+    """A caller's request cannot be served as it is, whoever would serve it: 400, 404 or 413 in OpenAI's error shape."""
+
+    def __init__(self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None) -> None:
+        """Say in `message` what to send instead; `param` is the body's field, `code` OpenAI's machine-readable word."""
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.param = param
+        self.code = code
+
+
+class ApiServerUnavailable(SpillwayError, ConnectionError):
+    """The Kubernetes API server did not answer or refused; `status` is its HTTP status, 0 when there was no answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        """Say in `message` what was asked and what came back."""
+        super().__init__(message)
+        self.status = status
+
+
+class WatchExpired(SpillwayError, LookupError):
+    """A watch's resourceVersion is too old (410): list again."""
+
+
+class LedgerUnreachable(SpillwayError, ConnectionError):
+    """The ledger cannot be read or written. Nothing may be spent meanwhile."""
+
+
+class LedgerConflict(SpillwayError, RuntimeError):
+    """Somebody else wrote the ledger since it was read: read it again."""
+
+
+class BudgetExhausted(SpillwayError, RuntimeError):
+    """The window of the budget has not as much left as was asked for."""
+
+
+class NotReserved(SpillwayError, KeyError):
+    """A reservation is settled or released that is not open: it never was, or this is the second time."""
+
+
+class AlreadyReserved(SpillwayError, KeyError):
+    """A reservation is asked for under a key that is in use."""
+
+
+class AddressRefused(SpillwayError, OSError):
+    """A cloud host resolves to an address inside this machine or network, and the administrator did not name the host."""
+
+
+class CredentialMissing(SpillwayError, LookupError):
+    """A target's credential or CA bundle is not there, or cannot be used."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Give the CamelCase `reason` for status, and a `message` that names the Secret or ConfigMap and its key."""
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class StreamBroken(SpillwayError, ValueError):
+    """An upstream's event stream cannot be read: an event has no end within its limit."""
+
+
+class InvalidSetting(SpillwayError, ValueError):
+    """An environment variable or option of one of our processes cannot be used: says which, its value and what to write."""
+
+
+class ClusterError(SpillwayError):
+    """The Kubernetes API did not do what was asked; the message is the API server's own, after what was asked."""
+
+
+class NotFound(ClusterError, LookupError):
+    """The object, or the kind itself, does not exist."""
+
+
+class Conflict(ClusterError):
+    """Another writer was first, or an object of that name exists already."""
+
+
+class Invalid(ClusterError, ValueError):
+    """The API server refuses the object: `field` is the path of the first bad field, empty when it names none."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        """Keep the `field` beside the API server's `message`."""
+        super().__init__(message)
+        self.field = field
+
+
+class Forbidden(ClusterError, PermissionError):
+    """Our account has no right to it, or an admission rule such as a quota refuses it."""
+
+
+class Unreachable(ClusterError, ConnectionError):
+    """The API server gave no answer, failed, or asked to come back later."""
+
+
+class ImpossibleEvent(SpillwayError, RuntimeError):
+    """The request machine was told what cannot happen in its state: a bug of ours, and the request must be stopped and charged."""

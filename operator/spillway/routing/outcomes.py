@@ -1,0 +1,43 @@
+"""The words for what was decided and what came of it: one vocabulary for headers, metrics, audit lines and status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Place(StrEnum):
+    """Where a request was served."""
+
+    LOCAL = "local"
+    CLOUD = "cloud"
+    NONE = "none"
+
+
+class Reason(StrEnum):
+    """Why a request went where it went, or why it was refused."""
+
+    DEFAULT = "Default"
+    SATURATED = "Saturated"
+    NO_ENDPOINTS = "NoEndpoints"
+    LOADING = "Loading"
+    BACKEND_ERROR = "BackendError"
+    SENSITIVE = "Sensitive"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    POLICY_DENIED = "PolicyDenied"
+
+
+class Outcome(StrEnum):
+    """How a request ended; every request ends in exactly one of these."""
+
+    COMPLETED = "Completed"
+    """The whole answer was relayed."""
+    REJECTED = "Rejected"
+    """The upstream answered that the request itself is wrong; its words were relayed."""
+    REFUSED = "Refused"
+    """Nobody could serve it in time; 503 with Retry-After."""
+    FAILED = "Failed"
+    """Every attempt failed before the first byte; 502."""
+    BROKEN = "Broken"
+    """The answer broke off after its first byte."""
+    CLIENT_GONE = "ClientGone"
+    """The client left before the end."""

@@ -1,0 +1,402 @@
+"""One request, from its class to its settlement, as a machine: `step(state, event, now) -> (state, commands)`.
+
+A state is a place where we wait for the outside. Everything that decides what a request does next is in TRANSITIONS
+below; the shell in the gateway only carries commands out, and so does replay. Streamed chunks never pass through here.
+
+Laws, checked over every interleaving in tests/unit/routing/test_request.py:
+ 1. A cloud Dispatch follows its Reserved.
+ 2. Each Reserved is resolved by exactly one Settle or Release.
+ 3. Release only if nothing can have been served, else charge.
+ 4. After Commit neither Dispatch nor Respond nor PassThrough.
+ 5. Each Occupy has exactly one Vacate.
+ 6. One Record, last.
+ 7. Each Dispatch has a deadline.
+ 8. An event of an older attempt changes nothing.
+ 9. What may not leave is never dispatched to a cloud.
+10. A client that leaves while money is being reserved: wait for the answer, then release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, TypeVar
+
+from spillway.errors import ImpossibleEvent
+from spillway.routing.budget import cost_micros
+from spillway.routing.facts import Price, Usage
+from spillway.routing.hold import Cloud, Local, Refusal
+from spillway.routing.messages import (
+    AbortUpstream,
+    Accepted,
+    Ask,
+    BodyComplete,
+    CancelTimer,
+    ClientGone,
+    CloseClient,
+    Command,
+    Commit,
+    ConnectFailed,
+    Decided,
+    Dispatch,
+    Event,
+    FirstToken,
+    LedgerLost,
+    Occupy,
+    PassThrough,
+    Prefilled,
+    Record,
+    Release,
+    Reserve,
+    Reserved,
+    ReserveRefused,
+    Respond,
+    SetTimer,
+    Settle,
+    Settled,
+    StreamEnded,
+    TimerFired,
+    UpstreamLost,
+    UpstreamRefused,
+    UsageReported,
+    Vacate,
+    Withdraw,
+)
+from spillway.routing.outcomes import Outcome, Place, Reason
+
+T = TypeVar("T")
+
+MAX_DISPATCHES: Final = 4
+"""Attempts for one request: enough for a replica, its neighbour and two targets, too few to feed a storm."""
+
+
+class Phase(Enum):
+    """Where a request waits for the outside."""
+
+    HOLDING = "Holding"
+    RESERVING = "Reserving"
+    DISPATCHING = "Dispatching"
+    AWAITING_FIRST_TOKEN = "AwaitingFirstToken"  # noqa: S105 (a token of text, not a secret)
+    RELAYING = "Relaying"
+    SETTLING = "Settling"
+    FINISHED = "Finished"
+
+
+class Fault(Enum):
+    """Whose fault an upstream's refusal is."""
+
+    REQUEST = "request"
+    """The request itself is wrong everywhere: its words are relayed to the caller, nothing is tried again."""
+    UPSTREAM = "upstream"
+    """This upstream cannot serve it (busy, broken, its key or its model name is wrong): the next one may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A target that is open to this request, and the most that it may cost there."""
+
+    name: str
+    price: Price
+    reservation_micros: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What stays the same over all attempts. `offers` is empty when the request may not leave, for `stays_because`."""
+
+    request_id: str
+    offers: tuple[Offer, ...]
+    stays_because: Reason
+    local_answer_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a machine remembers.
+
+    `offer` is set while money is reserved for a cloud attempt, `replica` while one is occupied.
+    """
+
+    request: Request
+    phase: Phase = Phase.HOLDING
+    attempt: int = 1
+    dispatches: int = 0
+    place: Place = Place.NONE
+    backend: str = ""
+    reason: Reason = Reason.DEFAULT
+    replica: str | None = None
+    offer: Offer | None = None
+    closed_targets: frozenset[str] = frozenset()
+    cloud_closed: Reason | None = None
+    excluded_replicas: frozenset[str] = frozenset()
+    after_failure: bool = False
+    client_gone: bool = False
+    usage: Usage | None = None
+    reserved_micros: int = 0
+    charged_micros: int = 0
+    outcome: Outcome | None = None
+
+    @property
+    def key(self) -> str:
+        """The reservation's key: one an attempt."""
+        return f"{self.request.request_id}:{self.attempt}"
+
+
+Step = tuple[State, tuple[Command, ...]]
+
+
+def start(request: Request) -> Step:
+    """The machine of a new request, and what to do first."""
+    state = State(request)
+    return state, (_ask(state),)
+
+
+def step(state: State, event: Event, now: float) -> Step:
+    """Take one event in. An event of an older attempt, or after the end, changes nothing.
+
+    Raises:
+        ImpossibleEvent: the table has no row for this event in this state.
+    """
+    if state.phase is Phase.FINISHED or (not isinstance(event, ClientGone) and event.attempt < state.attempt):
+        return state, ()
+    handler = TRANSITIONS[state.phase].get(type(event))
+    if handler is None:
+        raise ImpossibleEvent(f"{type(event).__name__} in {state.phase.value} (attempt {state.attempt})")
+    return handler(state, event, now)
+
+
+def fault_of(status: int) -> Fault:
+    """Whose fault a refusal with this HTTP status is.
+
+    400, 409, 413, 415 and 422 are about the request. 401, 403 and 404 are about our key or our name for the model
+    there, so another upstream may still serve it; 408, 429 and 5xx are about the upstream's state.
+    """
+    return Fault.REQUEST if status in {400, 409, 413, 415, 422} else Fault.UPSTREAM
+
+
+# --- transitions ---
+
+
+def _ask(state: State) -> Ask:
+    open_targets = (
+        () if state.cloud_closed else tuple(o.name for o in state.request.offers if o.name not in state.closed_targets)
+    )
+    because = state.cloud_closed or (Reason.BACKEND_ERROR if state.request.offers else state.request.stays_because)
+    return Ask(state.attempt, open_targets, because, state.excluded_replicas, state.after_failure)
+
+
+def _decided(state: State, event: Decided, now: float) -> Step:
+    verdict = event.verdict
+    if isinstance(verdict, Refusal):
+        ended = replace(state, reason=verdict.reason)
+        return _finish(ended, Outcome.REFUSED, 503, Respond(503, verdict.reason, verdict.retry_after_seconds))
+    if isinstance(verdict, Local):
+        state = replace(state, replica=verdict.replica, reason=verdict.reason)
+        state, commands = _dispatch(state, Place.LOCAL, verdict.replica, state.request.local_answer_seconds, now)
+        return state, (Occupy(verdict.replica), *commands)
+    return _reserve(state, verdict)
+
+
+def _reserve(state: State, verdict: Cloud) -> Step:
+    offer = next((o for o in state.request.offers if o.name == verdict.target), None)
+    if offer is None or state.cloud_closed is not None:
+        # Asserted here too, on the far side of the pool: what may not leave has no offers.
+        raise ImpossibleEvent(f"a spill to {verdict.target!r}, which is not open to this request")
+    state = replace(state, phase=Phase.RESERVING, offer=offer, reason=verdict.reason)
+    return state, (Reserve(state.attempt, state.key, offer.reservation_micros),)
+
+
+def _reserved(state: State, _event: Reserved, now: float) -> Step:
+    offer = _the(state.offer)
+    state = replace(state, reserved_micros=state.reserved_micros + offer.reservation_micros)
+    if state.client_gone:
+        released = Release(state.attempt, state.key)
+        return _finish(replace(state, offer=None), Outcome.CLIENT_GONE, 499, released)
+    return _dispatch(state, Place.CLOUD, offer.name, offer.timeout_seconds, now)
+
+
+def _reserve_refused(state: State, event: ReserveRefused, _now: float) -> Step:
+    if state.client_gone:
+        return _finish(replace(state, offer=None), Outcome.CLIENT_GONE, 499)
+    state = replace(state, phase=Phase.HOLDING, attempt=state.attempt + 1, offer=None, cloud_closed=event.reason)
+    return state, (_ask(state),)
+
+
+def _dispatch(state: State, place: Place, backend: str, answer_seconds: float, now: float) -> Step:
+    state = replace(state, phase=Phase.DISPATCHING, place=place, backend=backend, dispatches=state.dispatches + 1)
+    return state, (SetTimer(state.attempt, now + answer_seconds), Dispatch(state.attempt, place, backend))
+
+
+def _accepted(state: State, _event: Accepted, _now: float) -> Step:
+    return replace(state, phase=Phase.AWAITING_FIRST_TOKEN), ()
+
+
+def _connect_failed(state: State, _event: ConnectFailed, _now: float) -> Step:
+    return _again(state, served=False)
+
+
+def _refused(state: State, event: UpstreamRefused, _now: float) -> Step:
+    if fault_of(event.status) is Fault.UPSTREAM:
+        return _again(state, served=False)
+    state, freed = _free(state, served=False, trouble=False)
+    return _finish(
+        state, Outcome.REJECTED, event.status, CancelTimer(state.attempt), *freed, PassThrough(state.attempt)
+    )
+
+
+def _lost(state: State, _event: UpstreamLost, _now: float) -> Step:
+    return _again(state, served=True)
+
+
+def _late(state: State, _event: TimerFired, _now: float) -> Step:
+    return _again(state, served=True, first=(AbortUpstream(state.attempt),))
+
+
+def _again(state: State, *, served: bool, first: tuple[Command, ...] = ()) -> Step:
+    """The attempt failed before its first byte: free what it held and try elsewhere."""
+    failed = state
+    state, freed = _free(state, served=served, trouble=True)
+    commands = (*first, CancelTimer(failed.attempt), *freed)
+    if state.dispatches >= MAX_DISPATCHES:
+        state = replace(state, reason=Reason.BACKEND_ERROR)
+        return _finish(state, Outcome.FAILED, 502, *commands, Respond(502, Reason.BACKEND_ERROR, None))
+    state = replace(
+        state,
+        phase=Phase.HOLDING,
+        attempt=state.attempt + 1,
+        after_failure=True,
+        excluded_replicas=state.excluded_replicas | ({failed.replica} if failed.replica else set()),
+        closed_targets=state.closed_targets | ({failed.offer.name} if failed.offer else set()),
+    )
+    return state, (*commands, _ask(state))
+
+
+def _first_token(state: State, _event: FirstToken, _now: float) -> Step:
+    return _commit(state, None)
+
+
+def _body_complete(state: State, event: BodyComplete, _now: float) -> Step:
+    cost = cost_micros(state.offer.price, event.usage) if state.offer and event.usage else None
+    return _commit(replace(state, usage=event.usage), cost)
+
+
+def _commit(state: State, cost: int | None) -> Step:
+    prefilled = (Prefilled(state.replica),) if state.replica else ()
+    commands = (CancelTimer(state.attempt), *prefilled, Commit(state.attempt, cost))
+    return replace(state, phase=Phase.RELAYING), commands
+
+
+def _usage(state: State, event: UsageReported, _now: float) -> Step:
+    return replace(state, usage=event.usage), ()
+
+
+def _ended(state: State, event: StreamEnded, _now: float) -> Step:
+    return _settle(state, Outcome.COMPLETED if event.complete else Outcome.BROKEN)
+
+
+def _broken(state: State, _event: UpstreamLost, _now: float) -> Step:
+    return _settle(state, Outcome.BROKEN)
+
+
+def _settle(state: State, outcome: Outcome) -> Step:
+    closing = (CloseClient(),) if outcome is Outcome.BROKEN else ()
+    state, freed = _free(state, served=True, trouble=outcome is Outcome.BROKEN)
+    if state.place is Place.LOCAL:
+        return _finish(state, outcome, 200, *freed, *closing)
+    return replace(state, phase=Phase.SETTLING, outcome=outcome), (*freed, *closing)
+
+
+def _settled(state: State, _event: Settled | LedgerLost, _now: float) -> Step:
+    outcome = _the(state.outcome)
+    return _finish(state, outcome, 499 if outcome is Outcome.CLIENT_GONE else 200)
+
+
+def _gone_holding(state: State, _event: ClientGone, _now: float) -> Step:
+    return _finish(state, Outcome.CLIENT_GONE, 499, Withdraw())
+
+
+def _gone_reserving(state: State, _event: ClientGone, _now: float) -> Step:
+    return replace(state, client_gone=True), ()
+
+
+def _gone_under_way(state: State, _event: ClientGone, _now: float) -> Step:
+    stop = (AbortUpstream(state.attempt), CancelTimer(state.attempt))
+    state, freed = _free(state, served=True, trouble=False)
+    if state.place is Place.LOCAL:
+        return _finish(state, Outcome.CLIENT_GONE, 499, *stop, *freed)
+    return replace(state, phase=Phase.SETTLING, outcome=Outcome.CLIENT_GONE), (*stop, *freed)
+
+
+def _nothing(state: State, _event: Event, _now: float) -> Step:
+    return state, ()
+
+
+def _free(state: State, *, served: bool, trouble: bool) -> tuple[State, tuple[Command, ...]]:
+    """Give back the replica or the money of this attempt: law 2, 3 and 5 in one place."""
+    if state.replica is not None:
+        return replace(state, replica=None), (Vacate(state.replica, trouble),)
+    offer = _the(state.offer)
+    if not served:
+        return replace(state, offer=None), (Release(state.attempt, state.key),)
+    charge = cost_micros(offer.price, state.usage) if state.usage else offer.reservation_micros
+    settled = Settle(state.attempt, state.key, charge)
+    return replace(state, offer=None, charged_micros=state.charged_micros + charge), (settled,)
+
+
+def _finish(state: State, outcome: Outcome, status: int, *commands: Command) -> Step:
+    place, backend = (state.place, state.backend) if state.dispatches else (Place.NONE, "")
+    record = Record(
+        outcome=outcome,
+        place=Place.NONE if outcome in {Outcome.REFUSED, Outcome.FAILED} else place,
+        backend=backend,
+        reason=state.reason,
+        status=status,
+        dispatches=state.dispatches,
+        reserved_micros=state.reserved_micros,
+        cost_micros=state.charged_micros,
+        usage=state.usage,
+    )
+    return replace(state, phase=Phase.FINISHED, outcome=outcome), (*commands, record)
+
+
+def _the(value: T | None) -> T:
+    if value is None:
+        raise ImpossibleEvent("the machine lost what it holds")
+    return value
+
+
+_BEFORE_FIRST_BYTE: Final[dict[type, Callable[..., Step]]] = {
+    ConnectFailed: _connect_failed,
+    UpstreamRefused: _refused,
+    UpstreamLost: _lost,
+    FirstToken: _first_token,
+    BodyComplete: _body_complete,
+    TimerFired: _late,
+    ClientGone: _gone_under_way,
+}
+
+TRANSITIONS: Final[dict[Phase, dict[type, Callable[..., Step]]]] = {
+    Phase.HOLDING: {Decided: _decided, ClientGone: _gone_holding},
+    Phase.RESERVING: {Reserved: _reserved, ReserveRefused: _reserve_refused, ClientGone: _gone_reserving},
+    Phase.DISPATCHING: {Accepted: _accepted, **_BEFORE_FIRST_BYTE},
+    Phase.AWAITING_FIRST_TOKEN: {Accepted: _nothing, **_BEFORE_FIRST_BYTE},
+    Phase.RELAYING: {
+        UsageReported: _usage,
+        StreamEnded: _ended,
+        UpstreamLost: _broken,
+        TimerFired: _nothing,
+        ClientGone: _gone_under_way,
+    },
+    Phase.SETTLING: {
+        Settled: _settled,
+        LedgerLost: _settled,
+        UsageReported: _nothing,
+        StreamEnded: _nothing,
+        UpstreamLost: _nothing,
+        TimerFired: _nothing,
+        ClientGone: _nothing,
+    },
+    Phase.FINISHED: {},
+}
