@@ -45,7 +45,7 @@ def cost_micros(price: Price, usage: Usage) -> int:
 
 
 def reservation_micros(intake: Intake, target: Target, route: Route) -> int:
-    """The most that this request can cost at `target`, whatever it answers: the argument is at the top of the module."""
+    """The most that this request can cost at `target`, whatever it answers (argued at the top of the module)."""
     input_tokens = (
         len(cloud_body(intake, target, route)) + intake.message_count * TOKENS_PER_MESSAGE + TOKENS_PER_REQUEST
     )

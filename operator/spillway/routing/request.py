@@ -19,13 +19,12 @@ Laws, checked over every interleaving in tests/unit/routing/test_request.py:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Final, TypeVar
 
 from spillway.errors import ImpossibleEvent
 from spillway.routing.budget import cost_micros
-from spillway.routing.facts import Price, Usage
 from spillway.routing.hold import Cloud, Local, Refusal
 from spillway.routing.messages import (
     AbortUpstream,
@@ -64,23 +63,12 @@ from spillway.routing.messages import (
     Withdraw,
 )
 from spillway.routing.outcomes import Outcome, Place, Reason
+from spillway.routing.state import Phase, Request, State
 
 T = TypeVar("T")
 
 MAX_DISPATCHES: Final = 4
 """Attempts for one request: enough for a replica, its neighbour and two targets, too few to feed a storm."""
-
-
-class Phase(Enum):
-    """Where a request waits for the outside."""
-
-    HOLDING = "Holding"
-    RESERVING = "Reserving"
-    DISPATCHING = "Dispatching"
-    AWAITING_FIRST_TOKEN = "AwaitingFirstToken"  # noqa: S105 (a token of text, not a secret)
-    RELAYING = "Relaying"
-    SETTLING = "Settling"
-    FINISHED = "Finished"
 
 
 class Fault(Enum):
@@ -90,58 +78,6 @@ class Fault(Enum):
     """The request itself is wrong everywhere: its words are relayed to the caller, nothing is tried again."""
     UPSTREAM = "upstream"
     """This upstream cannot serve it (busy, broken, its key or its model name is wrong): the next one may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A target that is open to this request, and the most that it may cost there."""
-
-    name: str
-    price: Price
-    reservation_micros: int
-    timeout_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What stays the same over all attempts. `offers` is empty when the request may not leave, for `stays_because`."""
-
-    request_id: str
-    offers: tuple[Offer, ...]
-    stays_because: Reason
-    local_answer_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """All that a machine remembers.
-
-    `offer` is set while money is reserved for a cloud attempt, `replica` while one is occupied.
-    """
-
-    request: Request
-    phase: Phase = Phase.HOLDING
-    attempt: int = 1
-    dispatches: int = 0
-    place: Place = Place.NONE
-    backend: str = ""
-    reason: Reason = Reason.DEFAULT
-    replica: str | None = None
-    offer: Offer | None = None
-    closed_targets: frozenset[str] = frozenset()
-    cloud_closed: Reason | None = None
-    excluded_replicas: frozenset[str] = frozenset()
-    after_failure: bool = False
-    client_gone: bool = False
-    usage: Usage | None = None
-    reserved_micros: int = 0
-    charged_micros: int = 0
-    outcome: Outcome | None = None
-
-    @property
-    def key(self) -> str:
-        """The reservation's key: one an attempt."""
-        return f"{self.request.request_id}:{self.attempt}"
 
 
 Step = tuple[State, tuple[Command, ...]]

@@ -1,0 +1,73 @@
+"""What the request machine remembers: where it waits, and what it holds while it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from spillway.routing.facts import Price, Usage
+from spillway.routing.outcomes import Outcome, Place, Reason
+
+
+class Phase(Enum):
+    """Where a request waits for the outside."""
+
+    HOLDING = "Holding"
+    RESERVING = "Reserving"
+    DISPATCHING = "Dispatching"
+    AWAITING_FIRST_TOKEN = "AwaitingFirstToken"  # noqa: S105 (a token of text, not a secret)
+    RELAYING = "Relaying"
+    SETTLING = "Settling"
+    FINISHED = "Finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A target that is open to this request, and the most that it may cost there."""
+
+    name: str
+    price: Price
+    reservation_micros: int
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What stays the same over all attempts. `offers` is empty when the request may not leave, for `stays_because`."""
+
+    request_id: str
+    offers: tuple[Offer, ...]
+    stays_because: Reason
+    local_answer_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a machine remembers.
+
+    `offer` is set while money is reserved for a cloud attempt, `replica` while one is occupied.
+    """
+
+    request: Request
+    phase: Phase = Phase.HOLDING
+    attempt: int = 1
+    dispatches: int = 0
+    place: Place = Place.NONE
+    backend: str = ""
+    reason: Reason = Reason.DEFAULT
+    replica: str | None = None
+    offer: Offer | None = None
+    closed_targets: frozenset[str] = frozenset()
+    cloud_closed: Reason | None = None
+    excluded_replicas: frozenset[str] = frozenset()
+    after_failure: bool = False
+    client_gone: bool = False
+    usage: Usage | None = None
+    reserved_micros: int = 0
+    charged_micros: int = 0
+    outcome: Outcome | None = None
+
+    @property
+    def key(self) -> str:
+        """The reservation's key: one an attempt."""
+        return f"{self.request.request_id}:{self.attempt}"
