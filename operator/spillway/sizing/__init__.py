@@ -1,0 +1,1 @@
+"""Sizing: facts of a model and of an accelerator to a plan of GPUs, memory and context. Pure."""
