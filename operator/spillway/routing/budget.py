@@ -38,10 +38,13 @@ def usd(amount_micros: int) -> Decimal:
 
 def cost_micros(price: Price, usage: Usage) -> int:
     """What `usage` costs at `price`, rounded up to a micro-dollar."""
-    parts = (
-        usage.prompt_tokens * price.input_micros_per_million + usage.completion_tokens * price.output_micros_per_million
+    cached = min(usage.cached_prompt_tokens, usage.prompt_tokens)
+    millionths = (
+        (usage.prompt_tokens - cached) * price.input_micros_per_million
+        + cached * price.cached_input_micros_per_million
+        + usage.completion_tokens * price.output_micros_per_million
     )
-    return -(-parts // 1_000_000)
+    return -(-millionths // 1_000_000)
 
 
 def reservation_micros(intake: Intake, target: Target, route: Route) -> int:

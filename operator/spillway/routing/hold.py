@@ -105,7 +105,7 @@ class Pool:
 
         What runs on one that went stays counted to its end.
         """
-        for name in ready:
+        for name in sorted(ready):
             self._replicas.setdefault(name, Replica(name)).ready = True
         for name, replica in list(self._replicas.items()):
             replica.ready = name in ready
