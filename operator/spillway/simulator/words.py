@@ -8,7 +8,6 @@ digits, `@` or anything else that a detector of personal data could take for som
 from __future__ import annotations
 
 import hashlib
-import random
 from typing import Final
 
 BYTES_PER_TOKEN: Final = 4
@@ -50,19 +49,3 @@ def answer_words(seed: int, count: int) -> str:
 def natural_length(seed: int) -> int:
     """The words that the answer with this seed has when nothing cuts it short: 16 to 271."""
     return 16 + (seed >> 8) % 256
-
-
-def prompt_text(tokens: int, rng: random.Random) -> str:
-    """Plain words of just `tokens` tokens by `count_tokens`, at four bytes a token; empty for none.
-
-    The last word may be cut to make the length exact. Holds only lower-case letters and blanks.
-    """
-    length = tokens * BYTES_PER_TOKEN
-    words: list[str] = []
-    written = 0
-    while written < length:
-        word = rng.choice(VOCABULARY)
-        words.append(word)
-        written += len(word) + 1
-    text = " ".join(words)[:length]
-    return f"{text[:-1]}s" if text.endswith(" ") else text.ljust(length, "s")
