@@ -19,7 +19,11 @@ from spillway.api.enums import BudgetWindow, FallbackState
 class LLMLedgerSpec(SpecModel):
     """The budget that the operator copied from the LLMDeployment."""
 
-    limit: Annotated[Decimal, Dollars("limit", positive=True), Field(description="Dollars that one window may cost.")]
+    limit: Annotated[
+        Decimal,
+        Dollars("limit"),
+        Field(description="Dollars that one window may cost; 0 while the LLMDeployment states no budget."),
+    ]
     window: Annotated[BudgetWindow, Field(description="The calendar window in which the limit holds.")]
     time_zone: Annotated[Literal["Etc/UTC"], Field(description="The time zone in which windows begin and end.")] = (
         "Etc/UTC"

@@ -77,7 +77,7 @@ def catalogue() -> Mapping[str, ModelFacts]:
 
 
 def find_model(repository: str) -> ModelFacts | None:
-    """Facts of the model in `repository` (organisation/name, or a path); None if neither catalogue nor name has them."""
+    """Facts of the model in `repository` (organisation/name, or a path); None if nothing tells them."""
     name = _base(repository)
     for mark, _ in _MARKS:
         name = mark.sub("", name)

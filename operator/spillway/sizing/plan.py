@@ -20,7 +20,7 @@ vLLM refuses to start when the cache of one request of full length does not fit 
 
     memory x 0.92 - weights - activations - runtime
 
-(0.92 is --gpu-memory-utilization's default), so that is what "fits" means here. What is left is cache for more requests.
+(0.92 is --gpu-memory-utilization's default), so that is what "fits" means here. The rest is cache for more requests.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def kv_cache_tokens(load: Load, profile: AcceleratorProfile, count: int) -> int:
 
 
 def divides(facts: ModelFacts, count: int) -> bool:
-    """Whether `count` accelerators can share each layer: they divide its heads, and share or copy its KV heads evenly."""
+    """Whether `count` accelerators can share each layer: they divide its heads, and share or copy KV heads evenly."""
     return facts.attention_heads % count == 0 and (facts.kv_heads % count == 0 or count % facts.kv_heads == 0)
 
 

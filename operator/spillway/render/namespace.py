@@ -1,0 +1,88 @@
+"""The manifests of the gateway that all LLMDeployments of a namespace share: nobody owns them, the operator prunes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from spillway.api.v1alpha1 import ConfigMapKeyRef, FallbackMode, LLMDeployment, SecretKeyRef
+from spillway.render.settings import RenderSettings
+from spillway.render.template import Manifest, render
+
+GATEWAY_NAME = "spillway-gateway"
+GATEWAY_PORT = 8080
+CREDENTIALS_DIRECTORY = "/var/run/spillway/credentials"
+CA_DIRECTORY = "/var/run/spillway/ca"
+SERVICE_ACCOUNT_DIRECTORY = "/var/run/spillway/serviceaccount"
+
+
+def render_namespace(
+    namespace: str, deployments: Sequence[LLMDeployment], settings: RenderSettings
+) -> tuple[Manifest, ...]:
+    """The manifests of the gateway in `namespace`, in the order in which they are applied; none without `deployments`.
+
+    The order of `deployments` does not matter, nor anything of them but which credentials and CA bundles they name: a
+    gateway reads the rest itself, so its pods are replaced only for a new file.
+    """
+    if not deployments:
+        return ()
+    targets = [
+        target
+        for deployment in deployments
+        if deployment.spec.fallback.mode is not FallbackMode.DISABLED
+        for target in deployment.spec.fallback.targets
+    ]
+    values: dict[str, object] = {
+        "name": GATEWAY_NAME,
+        "namespace": namespace,
+        "settings": settings,
+        "port": GATEWAY_PORT,
+    }
+    return (
+        render("gateway/serviceaccount.yaml.j2", **values),
+        render("gateway/rolebinding.yaml.j2", **values),
+        render(
+            "gateway/deployment.yaml.j2",
+            **values,
+            arguments=gateway_arguments(settings),
+            credentials=projected_keys("secret", (target.secret_ref for target in targets)),
+            credentials_directory=CREDENTIALS_DIRECTORY,
+            ca_bundles=projected_keys("configMap", (target.ca_bundle_ref for target in targets)),
+            ca_directory=CA_DIRECTORY,
+            service_account_directory=SERVICE_ACCOUNT_DIRECTORY,
+        ),
+        render("gateway/service.yaml.j2", **values),
+    )
+
+
+def gateway_arguments(settings: RenderSettings) -> list[str]:
+    """The gateway's arguments."""
+    return [
+        "gateway",
+        "--namespace=$(POD_NAMESPACE)",
+        f"--service-account-dir={SERVICE_ACCOUNT_DIRECTORY}",
+        f"--credentials-dir={CREDENTIALS_DIRECTORY}",
+        f"--ca-dir={CA_DIRECTORY}",
+        f"--allowed-hosts={','.join(sorted(set(settings.allowed_hosts)))}",
+        f"--unlabelled-namespace-may-leave={settings.unlabelled_namespace_may_leave}",
+    ]
+
+
+def projected_keys(kind: str, references: Iterable[SecretKeyRef | ConfigMapKeyRef | None]) -> list[dict[str, object]]:
+    """Sources of a projected volume with just the keys referred to, each at `<object>/<key>`.
+
+    All are optional: one missing Secret must not keep the namespace's gateway from starting.
+    """
+    keys: dict[str, set[str]] = {}
+    for reference in references:
+        if reference is not None:
+            keys.setdefault(reference.name, set()).add(reference.key)
+    return [
+        {
+            kind: {
+                "name": name,
+                "optional": True,
+                "items": [{"key": key, "path": f"{name}/{key}"} for key in sorted(keys[name])],
+            }
+        }
+        for name in sorted(keys)
+    ]

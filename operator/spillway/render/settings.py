@@ -1,0 +1,22 @@
+"""What the administrator decides about the objects that are rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# The engine that this release was tested with; spec.engine.image replaces it for one object.
+VLLM_IMAGE = "vllm/vllm-openai:v0.32.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderSettings:
+    """What the administrator decides about the objects that are rendered."""
+
+    image: str
+    """Spillway's own image, which the gateways run."""
+    vllm_image: str = VLLM_IMAGE
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts outside the cluster that gateways may send requests to."""
+    unlabelled_namespace_may_leave: str = "Internal"
+    """What may leave a namespace without the label spillway.dev/may-leave: None, Public or Internal."""
+    gateway_replicas: int = 1
