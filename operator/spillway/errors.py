@@ -5,7 +5,6 @@ SpillwayError
 ├── UnknownProfile(InvalidObject)     spec.accelerator.profile names none of the administrator's profiles
 ├── DoesNotFit(InvalidObject)         the model does not fit the accelerator
 ├── BadRequest(ValueError)            a caller's request cannot be served as it is: status, message, param, code
-├── ApiServerUnavailable(ConnectionError)  the Kubernetes API server did not answer, or refused
 ├── WatchExpired(LookupError)         a watch has to begin again with a list
 ├── LedgerUnreachable(ConnectionError)  the ledger cannot be read or written: nothing may be spent
 ├── LedgerConflict(RuntimeError)      somebody else wrote the ledger first: read it again
@@ -14,6 +13,8 @@ SpillwayError
 ├── AlreadyReserved(KeyError)         a reservation's key is in use
 ├── AddressRefused(OSError)           a host resolves to an address that may not be called
 ├── CredentialMissing(LookupError)    a target's credential or CA bundle is not there: reason and message
+├── NothingSent(ConnectionError)      an upstream could not be connected to
+├── ClientLeft(ConnectionError)       the caller is gone
 ├── StreamBroken(ValueError)          an upstream's event stream cannot be read
 ├── SetupError(RuntimeError)          this machine lacks something; says what and how to get it
 ├── InvalidSetting(ValueError)        an environment variable or option of a process cannot be used
@@ -68,15 +69,6 @@ class BadRequest(SpillwayError, ValueError):
         self.code = code
 
 
-class ApiServerUnavailable(SpillwayError, ConnectionError):
-    """The Kubernetes API server did not answer or refused; `status` is its HTTP status, 0 when there was no answer."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        """Say in `message` what was asked and what came back."""
-        super().__init__(message)
-        self.status = status
-
-
 class WatchExpired(SpillwayError, LookupError):
     """A watch's resourceVersion is too old (410): list again."""
 
@@ -120,7 +112,7 @@ class StreamBroken(SpillwayError, ValueError):
 
 
 class InvalidSetting(SpillwayError, ValueError):
-    """An environment variable or option of one of our processes cannot be used: says which, its value and what to write."""
+    """An environment variable or option of a process of ours cannot be used: which, its value and what to write."""
 
 
 class ClusterError(SpillwayError):
@@ -154,3 +146,11 @@ class Unreachable(ClusterError, ConnectionError):
 
 class ImpossibleEvent(SpillwayError, RuntimeError):
     """The request machine was told what cannot happen in its state: a bug of ours, and the request must be stopped and charged."""
+
+
+class NothingSent(SpillwayError, ConnectionError):
+    """An upstream could not be connected to: nothing of the request reached it."""
+
+
+class ClientLeft(SpillwayError, ConnectionError):
+    """The caller's connection is gone, or takes no more bytes."""

@@ -1,0 +1,90 @@
+"""What should exist for one LLMDeployment: object -> plan -> manifests, or the reason why nothing can. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from spillway.api.v1alpha1 import DataClass, LLMDeployment, PlanStatus, parse_deployment
+from spillway.controller.objects import Object
+from spillway.errors import InvalidObject
+from spillway.render import RenderSettings, render_deployment
+from spillway.routing.compile import compile_route
+from spillway.routing.facts import CompileSettings, Route
+from spillway.sizing.plan import GIB, Plan, plan_deployment
+from spillway.sizing.profiles import Profiles
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the administrator set up for every object: hardware, images, and what may leave at most."""
+
+    profiles: Profiles
+    render: RenderSettings
+    routes: CompileSettings
+
+    def may_leave(self, deployments: Sequence[LLMDeployment], ceiling: str | None) -> dict[str, tuple[DataClass, ...]]:
+        """What of each object may leave a namespace whose label says `ceiling`, by object name."""
+        return {
+            deployment.metadata.name: effective_classes(compile_route(deployment, ceiling, self.routes))
+            for deployment in deployments
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What one LLMDeployment comes to; with a `problem` nothing is rendered, and what exists is left as it is."""
+
+    deployment: LLMDeployment | None = None
+    route: Route | None = None
+    plan: PlanStatus | None = None
+    children: tuple[Object, ...] = ()
+    problem: InvalidObject | None = None
+
+
+def desire(body: Mapping[str, object], ceiling: str | None, policy: Policy) -> Desired:
+    """What should exist for the object `body` in a namespace whose label says `ceiling` (None: no label)."""
+    try:
+        deployment = parse_deployment(body)
+    except InvalidObject as problem:
+        return Desired(problem=problem)
+    route = compile_route(deployment, ceiling, policy.routes)
+    try:
+        plan = plan_deployment(deployment, policy.profiles)
+        children = render_deployment(deployment, plan, policy.render)
+    except InvalidObject as problem:
+        return Desired(deployment, route, problem=problem)
+    return Desired(deployment, route, plan_status(plan), tuple(children))
+
+
+def effective_classes(route: Route) -> tuple[DataClass, ...]:
+    """The classes that may leave, in a stable order."""
+    return tuple(sorted(route.may_leave))
+
+
+def readable(bodies: Sequence[Mapping[str, object]]) -> tuple[LLMDeployment, ...]:
+    """Those of the objects that can be read, by name; the others say in their own status what is wrong with them."""
+    found = []
+    for body in bodies:
+        try:
+            found.append(parse_deployment(body))
+        except InvalidObject:
+            continue
+    return tuple(sorted(found, key=lambda deployment: deployment.metadata.name))
+
+
+def plan_status(plan: Plan) -> PlanStatus:
+    """The plan as status shows it."""
+    return PlanStatus(
+        accelerators=plan.accelerators,
+        tensor_parallel=plan.tensor_parallel,
+        quantization=plan.quantization,
+        memory_required=_gibibytes(plan.memory_required_bytes),
+        memory_available=_gibibytes(plan.memory_available_bytes),
+        context_length=plan.context_length,
+        kv_cache_tokens=plan.kv_cache_tokens,
+    )
+
+
+def _gibibytes(amount: int | None) -> str | None:
+    return None if amount is None else f"{amount / GIB:.1f}Gi"

@@ -1,0 +1,173 @@
+"""Reading the cluster: everything that a pass over one object needs, from its own reads or from one LIST of all.
+
+Events are only triggers. What a pass believes is what it reads itself, by labelled LISTs, because watches lose
+deletions when they break. A pass over all objects (at the start, and at each resync) shares one LIST per kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from spillway.controller.objects import (
+    GATEWAY_NAME,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    MAY_LEAVE_LABEL,
+    OWNER_LABEL,
+    Key,
+    Object,
+    Ref,
+    label_of,
+    ref_of,
+    text_at,
+)
+from spillway.errors import Forbidden
+
+OWNED_KINDS = ("Deployment", "Service", "LLMLedger")
+"""Kinds that are made for one LLMDeployment and carry its label."""
+GATEWAY_KINDS = ("Deployment", "Service", "ServiceAccount", "RoleBinding")
+"""Kinds that are made once for a namespace and carry the gateway's name as their instance."""
+MANAGED_LABELS = {MANAGED_BY_LABEL: MANAGED_BY}
+GATEWAY_LABELS = {**MANAGED_LABELS, "app.kubernetes.io/instance": GATEWAY_NAME}
+
+_NOTHING_MAY_LEAVE = "None"
+
+
+class Reader(Protocol):
+    """The reading half of `Cluster`."""
+
+    async def get(self, ref: Ref) -> Object | None:
+        """The object, None if there is none."""
+
+    async def list(self, kind: str, namespace: str = "", labels: Mapping[str, str] | None = None) -> Sequence[Object]:
+        """All objects of the kind with these labels, in one namespace or in all."""
+
+    async def list_owned(self, kinds: Sequence[str], namespace: str, labels: Mapping[str, str]) -> tuple[Object, ...]:
+        """What carries these labels, of all these kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one pass over an LLMDeployment found; `body` is None when there is no such object any more."""
+
+    body: Object | None
+    children: tuple[Object, ...]
+    pods: tuple[Object, ...]
+    gateway: Object | None
+    ceiling: str | None
+
+    def child(self, kind: str, name: str) -> Object | None:
+        """The child of that kind and name, None if there is none."""
+        return next((child for child in self.children if ref_of(child)[::2] == (kind, name)), None)
+
+
+def owned_by(key: Key) -> dict[str, str]:
+    """The labels of what is made for one LLMDeployment."""
+    return {**MANAGED_LABELS, OWNER_LABEL: key.name}
+
+
+async def observe(cluster: Reader, key: Key) -> Observed:
+    """What is there of one LLMDeployment now; all reads at the same time."""
+    labels = owned_by(key)
+    body, gateway, ceiling, pods, children = await asyncio.gather(
+        cluster.get(Ref("LLMDeployment", key.namespace, key.name)),
+        cluster.get(Ref("Deployment", key.namespace, GATEWAY_NAME)),
+        namespace_ceiling(cluster, key.namespace),
+        cluster.list("Pod", key.namespace, labels),
+        cluster.list_owned(OWNED_KINDS, key.namespace, labels),
+    )
+    return Observed(body, children, tuple(pods), gateway, ceiling)
+
+
+async def namespace_ceiling(cluster: Reader, namespace: str) -> str | None:
+    """The namespace's label spillway.dev/may-leave, None without one; "None" when we have no right to read it."""
+    try:
+        found = await cluster.get(Ref("Namespace", "", namespace))
+    except Forbidden:
+        return _NOTHING_MAY_LEAVE
+    return label_of(found, MAY_LEAVE_LABEL) if found is not None else None
+
+
+class Snapshot:
+    """All objects at one moment, to be used up once each; what has changed since is forgotten and read anew."""
+
+    def __init__(
+        self, observed: Mapping[Key, Observed], versions: Mapping[str, str], namespaces: frozenset[str] = frozenset()
+    ) -> None:
+        self._observed = dict(observed)
+        self._versions = dict(versions)
+        self.namespaces = namespaces
+        """Where there is an LLMDeployment, or a gateway that has lost its last one."""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The LLMDeployments that have not been used up or forgotten yet."""
+        return tuple(self._observed)
+
+    def take(self, key: Key) -> Observed | None:
+        """What was found of the object, once; None afterwards."""
+        return self._observed.pop(key, None)
+
+    def forget(self, key: Key) -> None:
+        """Let the next pass over this object read for itself."""
+        self._observed.pop(key, None)
+
+    def has(self, body: Mapping[str, object]) -> bool:
+        """Whether this very version of an object was part of the snapshot."""
+        uid, version = text_at(body, "metadata", "uid"), text_at(body, "metadata", "resourceVersion")
+        return bool(version) and self._versions.get(uid) == version
+
+
+async def observe_all(cluster: Reader, namespaces: Sequence[str]) -> Snapshot:
+    """What is there of every LLMDeployment in these namespaces (none: all), by one LIST for each kind and namespace."""
+    scopes = tuple(namespaces) or ("",)
+    # children before objects: what an object made in between would otherwise look as if it had lost them
+    owned, pods, ceilings = await asyncio.gather(
+        _list_all(cluster, OWNED_KINDS, scopes), _list_all(cluster, ("Pod",), scopes), _ceilings(cluster, namespaces)
+    )
+    bodies = await _list_all(cluster, ("LLMDeployment",), scopes, labels=None)
+    children_of, pods_of = _by_owner(owned), _by_owner(pods)
+    gateways = {
+        ref.namespace: obj for obj in owned if (ref := ref_of(obj)).name == GATEWAY_NAME and ref.kind == "Deployment"
+    }
+    observed = {
+        key: Observed(
+            body,
+            tuple(children_of.get(key, ())),
+            tuple(pods_of.get(key, ())),
+            gateways.get(key.namespace),
+            ceilings.get(key.namespace),
+        )
+        for body in bodies
+        for key in [Key(text_at(body, "metadata", "namespace"), text_at(body, "metadata", "name"))]
+    }
+    versions = {
+        text_at(obj, "metadata", "uid"): text_at(obj, "metadata", "resourceVersion") for obj in (*bodies, *owned, *pods)
+    }
+    return Snapshot(observed, versions, frozenset({key.namespace for key in observed} | gateways.keys()))
+
+
+async def _list_all(
+    cluster: Reader, kinds: Sequence[str], scopes: Sequence[str], labels: Mapping[str, str] | None = MANAGED_LABELS
+) -> list[Object]:
+    lists = await asyncio.gather(*(cluster.list(kind, scope, labels) for kind in kinds for scope in scopes))
+    return [obj for objects in lists for obj in objects]
+
+
+async def _ceilings(cluster: Reader, namespaces: Sequence[str]) -> dict[str, str | None]:
+    if namespaces:
+        found = await asyncio.gather(*(namespace_ceiling(cluster, namespace) for namespace in namespaces))
+        return dict(zip(namespaces, found, strict=True))
+    return {ref_of(obj).name: label_of(obj, MAY_LEAVE_LABEL) for obj in await cluster.list("Namespace")}
+
+
+def _by_owner(objects: Sequence[Object]) -> dict[Key, list[Object]]:
+    owned: dict[Key, list[Object]] = {}
+    for obj in objects:
+        owner = label_of(obj, OWNER_LABEL)
+        if owner is not None:
+            owned.setdefault(Key(ref_of(obj).namespace, owner), []).append(obj)
+    return owned

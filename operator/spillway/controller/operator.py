@@ -1,0 +1,127 @@
+"""The running operator: one cluster, two queues of passes, and what an event means for them. No kopf here."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+
+import structlog
+
+from spillway.controller.cluster import Cluster
+from spillway.controller.desire import Policy
+from spillway.controller.objects import GATEWAY_NAME, OWNER_LABEL, Key, label_of, ref_of
+from spillway.controller.observe import observe_all
+from spillway.controller.reconcile import Reconciler
+from spillway.controller.workqueue import WorkQueue
+from spillway.errors import ClusterError, NotFound, SetupError
+from spillway.settings import OperatorSettings
+
+# Objects are applied in bursts, and each changes the credentials that their one gateway mounts.
+NAMESPACE_DELAY_SECONDS = 0.2
+# A gateway may write its ledger every second; status copies of it and need not be quicker than people read.
+LEDGER_DELAY_SECONDS = 1.0
+
+logger = structlog.get_logger()
+
+
+class Operator:
+    """Turns what happens in the cluster into passes. Start it once, inside the event loop; close it at the end."""
+
+    def __init__(self, cluster: Cluster, policy: Policy, settings: OperatorSettings) -> None:
+        self.cluster = cluster
+        self._settings = settings
+        self._reconciler = Reconciler(cluster, policy, lambda: dt.datetime.now(dt.UTC))
+        self._objects: WorkQueue[Key] = WorkQueue("object", self._reconciler.reconcile, settings.concurrency)
+        self._namespaces: WorkQueue[str] = WorkQueue("namespace", self._reconcile_namespace, settings.concurrency)
+        self._ceilings: dict[str, str | None] = {}
+        self._resync: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Look at everything once, and from then on every `resync_seconds`.
+
+        Raises:
+            SetupError: the CRDs are not installed.
+            ClusterError: the cluster cannot be read.
+        """
+        try:
+            await self.walk()
+        except NotFound as error:
+            raise SetupError(
+                f"Spillway's CRDs are not installed: {error}; kubectl apply --server-side -f crds/"
+            ) from error
+        self._resync = asyncio.create_task(self._walk_for_ever(), name="resync")
+
+    async def close(self) -> None:
+        """Stop all passes and close the connections."""
+        if self._resync is not None:
+            self._resync.cancel()
+            await asyncio.gather(self._resync, return_exceptions=True)
+        await asyncio.gather(self._objects.close(), self._namespaces.close())
+        await self.cluster.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the resync still goes on; without it lost events would stay lost."""
+        return self._resync is not None and not self._resync.done()
+
+    async def walk(self) -> None:
+        """Ask for a pass over every object and every namespace, all from one LIST per kind."""
+        snapshot = await observe_all(self.cluster, self._settings.namespaces)
+        self._reconciler.snapshot = snapshot
+        for key in snapshot.keys:
+            self._objects.add(key)
+        for namespace in snapshot.namespaces:
+            self._namespaces.add(namespace)
+
+    def object_changed(self, body: Mapping[str, object]) -> None:
+        """An LLMDeployment was created, changed its spec, or was there already."""
+        ref = ref_of(body)
+        if self._is_known(body):
+            return
+        self._want(Key(ref.namespace, ref.name))
+        self._namespaces.add(ref.namespace, NAMESPACE_DELAY_SECONDS)
+
+    def object_deleted(self, body: Mapping[str, object]) -> None:
+        """An LLMDeployment is gone: its children go by themselves, the gateway only if it was the last."""
+        self._namespaces.add(ref_of(body).namespace, NAMESPACE_DELAY_SECONDS)
+
+    def child_changed(self, body: Mapping[str, object]) -> None:
+        """Something that we made, or a pod of it, was created, changed or deleted."""
+        if self._is_known(body):
+            return
+        ref, owner = ref_of(body), label_of(body, OWNER_LABEL)
+        if owner is not None:
+            self._want(Key(ref.namespace, owner), LEDGER_DELAY_SECONDS if ref.kind == "LLMLedger" else 0.0)
+        elif ref.name == GATEWAY_NAME:
+            self._namespaces.add(ref.namespace, NAMESPACE_DELAY_SECONDS)
+
+    def namespace_seen(self, name: str, ceiling: str | None) -> None:
+        """A namespace is there with this label; what may leave it matters only when it changes."""
+        before = self._ceilings.get(name, ceiling)
+        self._ceilings[name] = ceiling
+        if before != ceiling:
+            self._namespaces.add(name)
+
+    def namespace_deleted(self, name: str) -> None:
+        """A namespace is gone, and everything in it."""
+        self._ceilings.pop(name, None)
+
+    def _is_known(self, body: Mapping[str, object]) -> bool:
+        return self._reconciler.snapshot.has(body)
+
+    def _want(self, key: Key, delay_seconds: float = 0.0) -> None:
+        self._reconciler.snapshot.forget(key)
+        self._objects.add(key, delay_seconds)
+
+    async def _reconcile_namespace(self, namespace: str) -> None:
+        for key in await self._reconciler.reconcile_namespace(namespace):
+            self._want(key)
+
+    async def _walk_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds)
+            try:
+                await self.walk()
+            except ClusterError as error:
+                logger.warning("resync failed, will try again", error=type(error).__name__, message=str(error))

@@ -1,0 +1,241 @@
+"""The two recipes: one LLMDeployment, and what those of a namespace share. Each reads, decides, writes what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from spillway.api.v1alpha1 import API_VERSION, DataClass, LLMDeploymentStatus, LLMLedger
+from spillway.controller.conditions import ConditionType, find
+from spillway.controller.desire import Desired, Policy, desire, readable
+from spillway.controller.events import transition_event
+from spillway.controller.objects import (
+    FIELD_MANAGER,
+    GATEWAY_NAME,
+    Key,
+    Object,
+    Ref,
+    at,
+    ref_of,
+    text_at,
+)
+from spillway.controller.observe import (
+    GATEWAY_KINDS,
+    GATEWAY_LABELS,
+    Observed,
+    Reader,
+    Snapshot,
+    namespace_ceiling,
+    observe,
+)
+from spillway.controller.projection import difference
+from spillway.controller.status import Facts, route_ready, status_of
+from spillway.controller.workload import pods_of, workload_of
+from spillway.errors import ClusterError, Forbidden, Invalid, NotFound
+from spillway.render import render_namespace
+
+logger = structlog.get_logger()
+
+Clock = Callable[[], dt.datetime]
+
+
+class Writer(Protocol):
+    """The writing half of `Cluster`."""
+
+    async def apply(self, obj: Mapping[str, object]) -> Object:
+        """Make the object what is said here; what it is then."""
+
+    async def apply_status(self, obj: Mapping[str, object]) -> Object:
+        """Make the object's status what is said here; what the object is then."""
+
+    async def create(self, obj: Mapping[str, object]) -> Object:
+        """Create the object; what it is then."""
+
+    async def delete(self, ref: Ref, uid: str = "") -> None:
+        """Delete the object; gone already is fine."""
+
+
+class ReaderAndWriter(Reader, Writer, Protocol):
+    """What the recipes need of a cluster."""
+
+
+class Reconciler:
+    """Carries out the recipes on one cluster; between passes it holds only the snapshot that a walk over all shares."""
+
+    def __init__(self, cluster: ReaderAndWriter, policy: Policy, clock: Clock) -> None:
+        self._cluster = cluster
+        self._policy = policy
+        self._clock = clock
+        self.snapshot = Snapshot({}, {})
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring one LLMDeployment's children and status to what its spec says; nothing is written when nothing differs.
+
+        Raises:
+            ClusterError: the API server did not do its part; the pass is worth another try.
+        """
+        observed = self.snapshot.take(key) or await observe(self._cluster, key)
+        if observed.body is None or at(observed.body, "metadata", "deletionTimestamp") is not None:
+            return  # its children go by their ownerReferences
+        desired = desire(observed.body, observed.ceiling, self._policy)
+        children, refusal = await self._apply_all(desired.children, observed.children)
+        if desired.problem is None and refusal is None:
+            await self._prune(desired.children, observed.children)
+        status = status_of(_facts(key, observed, desired, children, refusal), self._clock())
+        await self._write_status(observed.body, status)
+        if refusal is not None:
+            raise refusal
+
+    async def reconcile_namespace(self, namespace: str) -> tuple[Key, ...]:
+        """Bring the gateway that a namespace's LLMDeployments share to what they need; the last one takes it along.
+
+        Returns the objects whose status says something else of the gateway than is true now.
+
+        Raises:
+            ClusterError: as `reconcile` does.
+        """
+        bodies, ceiling, observed = await asyncio.gather(
+            self._cluster.list("LLMDeployment", namespace),
+            namespace_ceiling(self._cluster, namespace),
+            self._cluster.list_owned(GATEWAY_KINDS, namespace, GATEWAY_LABELS),
+        )
+        wanted = [body for body in bodies if at(body, "metadata", "deletionTimestamp") is None]
+        deployments = readable(wanted)
+        if wanted and not deployments:
+            return ()  # whatever they need of a gateway cannot be read: what is there stays as it is
+        desired = render_namespace(namespace, deployments, self._policy.render)
+        shared, refusal = await self._apply_all(desired, observed)
+        if refusal is not None:
+            raise refusal
+        await self._prune(desired, observed)
+        return _misinformed(wanted, shared, self._policy.may_leave(deployments, ceiling))
+
+    async def _apply_all(
+        self, desired: Sequence[Object], observed: Sequence[Object]
+    ) -> tuple[tuple[Object, ...], Invalid | Forbidden | None]:
+        """Apply what differs, all at the same time; what exists then, and the first refusal.
+
+        A refusal is the API server's answer to an object of ours, such as a quota; any other error is raised.
+        """
+        live = {ref_of(obj): obj for obj in observed}
+        answers = await asyncio.gather(
+            *(self._apply_one(obj, live.get(ref_of(obj))) for obj in desired), return_exceptions=True
+        )
+        refusal: Invalid | Forbidden | None = None
+        for answer in answers:
+            if isinstance(answer, Invalid | Forbidden):
+                refusal = refusal or answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                live[ref_of(answer)] = answer
+        return tuple(live.values()), refusal
+
+    async def _apply_one(self, desired: Object, live: Object | None) -> Object:
+        if live is not None:
+            path = difference(desired, live, manager=FIELD_MANAGER)
+            if path is None:
+                return live
+            logger.debug("object differs", object=str(ref_of(desired)), field=path)
+        return await self._cluster.apply(desired)
+
+    async def _prune(self, desired: Sequence[Object], observed: Sequence[Object]) -> None:
+        wanted = {ref_of(obj) for obj in desired}
+        for obj in observed:
+            if ref_of(obj) not in wanted:
+                logger.info("deleting what is no longer wanted", object=str(ref_of(obj)))
+                await self._cluster.delete(ref_of(obj), text_at(obj, "metadata", "uid"))
+
+    async def _write_status(self, body: Object, status: LLMDeploymentStatus) -> None:
+        ref = ref_of(body)
+        desired: Object = {
+            "apiVersion": API_VERSION,
+            "kind": "LLMDeployment",
+            "metadata": {"name": ref.name, "namespace": ref.namespace},
+            "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
+        }
+        path = difference(desired, body, manager=FIELD_MANAGER, subresource="status")
+        if path is None:
+            return
+        logger.debug("status differs", object=str(ref), field=path)
+        try:
+            await self._cluster.apply_status(desired)
+        except NotFound:
+            return  # deleted meanwhile
+        event = transition_event(body, _previous(body), status, self._clock())
+        if event is not None:
+            await self._say(event)
+
+    async def _say(self, event: Object) -> None:
+        """Create an Event; it is news for people, so a pass does not fail by it."""
+        try:
+            await self._cluster.create(event)
+        except ClusterError as error:
+            logger.warning("event not recorded", error=str(error))
+
+
+def _facts(
+    key: Key, observed: Observed, desired: Desired, children: Sequence[Object], refusal: Invalid | Forbidden | None
+) -> Facts:
+    found = {ref_of(child)[::2]: child for child in children}
+    engine = found.get(("Deployment", f"{key.name}-engine"))
+    ledger = found.get(("LLMLedger", key.name))
+    generation = at(observed.body, "metadata", "generation")
+    return Facts(
+        key=key,
+        generation=generation if isinstance(generation, int) else 0,
+        previous=_previous(observed.body or {}),
+        deployment=desired.deployment,
+        problem=desired.problem or refusal,
+        plan=desired.plan,
+        route=desired.route,
+        engine=workload_of(engine),
+        selector=_selector(at(engine, "spec", "selector", "matchLabels")),
+        pods=pods_of(observed.pods),
+        gateway=workload_of(observed.gateway),
+        ledger=_ledger(ledger),
+    )
+
+
+def _selector(labels: object) -> str | None:
+    if not isinstance(labels, Mapping):
+        return None
+    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def _ledger(body: Object | None) -> LLMLedger | None:
+    """The ledger; one that cannot be read counts as none, so that no money is taken to be there."""
+    try:
+        return LLMLedger.model_validate(body) if body else None
+    except ValueError:
+        return None
+
+
+def _previous(body: Mapping[str, object]) -> LLMDeploymentStatus:
+    """The status as it is; one that cannot be read (another version wrote it) counts as none."""
+    try:
+        return LLMDeploymentStatus.model_validate(body.get("status") or {})
+    except ValueError:
+        return LLMDeploymentStatus()
+
+
+def _misinformed(
+    bodies: Sequence[Object], shared: Sequence[Object], may_leave: Mapping[str, tuple[DataClass, ...]]
+) -> tuple[Key, ...]:
+    """Objects whose status is wrong about the gateway, or about what the namespace lets leave (by object name)."""
+    gateway = next((obj for obj in shared if ref_of(obj)[::2] == ("Deployment", GATEWAY_NAME)), None)
+    truth = route_ready(workload_of(gateway))
+    keys = []
+    for body in bodies:
+        ref, told = ref_of(body), _previous(body)
+        route = find(told.conditions, ConditionType.ROUTE_READY)
+        if route is None:
+            continue  # its first pass is still to come
+        effective = told.policy.may_leave if told.policy else None
+        if route.status != truth.status or may_leave.get(ref.name, effective) != effective:
+            keys.append(Key(ref.namespace, ref.name))
+    return tuple(keys)

@@ -1,0 +1,76 @@
+"""`spillway operator`: this process is the operator until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+
+import kopf
+import structlog
+import uvloop
+
+from spillway.controller.cluster import Cluster
+from spillway.controller.desire import Policy
+from spillway.controller.handlers import registry
+from spillway.controller.logs import configure_logs
+from spillway.controller.operator import Operator
+from spillway.errors import InvalidObject, SetupError
+from spillway.render import RenderSettings
+from spillway.routing.facts import CompileSettings
+from spillway.settings import OperatorSettings
+from spillway.sizing.profiles import Profiles, default_profiles, load_profiles
+
+logger = structlog.get_logger()
+
+
+def run(settings: OperatorSettings) -> None:
+    """Run the operator until SIGTERM or SIGINT; then it ends within seconds and leaves everything that it made.
+
+    Raises:
+        SetupError: there is no cluster to connect to, its CRDs are missing, or the profiles file cannot be used.
+        ClusterError: the cluster cannot be read at the start.
+    """
+    configure_logs(settings.log_format)
+    policy = make_policy(settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, policy))
+
+
+def make_policy(settings: OperatorSettings) -> Policy:
+    """What the settings come to for every object."""
+    return Policy(
+        profiles=_profiles(settings),
+        render=RenderSettings(
+            image=settings.image,
+            gateway_replicas=settings.gateway_replicas,
+            allowed_hosts=settings.allowed_hosts,
+            unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
+        ),
+        routes=CompileSettings(
+            allowed_hosts=frozenset(settings.allowed_hosts),
+            unlabelled_may_leave=settings.unlabelled_namespace_may_leave,
+        ),
+    )
+
+
+def _profiles(settings: OperatorSettings) -> Profiles:
+    if settings.profiles_file is None:
+        return default_profiles()
+    try:
+        return load_profiles(settings.profiles_file.read_text(encoding="utf-8"))
+    except (OSError, InvalidObject) as error:
+        raise SetupError(f"{settings.profiles_file}: {error}") from error
+
+
+async def _serve(settings: OperatorSettings, policy: Policy) -> None:
+    operator = Operator(await Cluster.connect(), policy, settings)
+    logger.info("operator starting", namespaces=list(settings.namespaces) or "all", image=settings.image)
+    health = f"http://{settings.health_host}:{settings.health_port}/healthz" if settings.health_port else None
+    await kopf.operator(
+        registry=registry(clusterwide=not settings.namespaces),
+        memo=kopf.Memo(operator=operator),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        liveness_endpoint=health,
+    )
+    logger.info("operator stopped")

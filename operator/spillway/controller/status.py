@@ -1,0 +1,172 @@
+"""What is observed becomes status, whole, every time: the decider reads values and returns one. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spillway.api.v1alpha1 import (
+    LastFailure,
+    LLMDeployment,
+    LLMDeploymentStatus,
+    LLMLedger,
+    PlanStatus,
+    PolicyStatus,
+)
+from spillway.controller.conditions import ConditionType, Finding, Reason, conditions, no, unknown, yes
+from spillway.controller.failures import last_failure
+from spillway.controller.money import budget_available, budget_status, fallback_ready, fallback_status
+from spillway.controller.objects import GATEWAY_NAME, Key
+from spillway.controller.workload import Pod, Workload
+from spillway.errors import InvalidObject, SpillwayError
+from spillway.routing.facts import Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that status rests on, as one pass found it.
+
+    `deployment`, `route` and `plan` are None when the spec cannot be used; `problem` then says why. `problem` may also
+    be the API server's refusal of something that was rendered. `engine` and `gateway` are None while they do not exist.
+    """
+
+    key: Key
+    generation: int
+    previous: LLMDeploymentStatus
+    deployment: LLMDeployment | None
+    problem: SpillwayError | None
+    plan: PlanStatus | None
+    route: Route | None
+    engine: Workload | None
+    selector: str | None
+    pods: tuple[Pod, ...]
+    gateway: Workload | None
+    ledger: LLMLedger | None
+
+
+def status_of(facts: Facts, now: dt.datetime) -> LLMDeploymentStatus:
+    """The whole status; equal facts give an equal status whatever the time, apart from conditions that change."""
+    failure = last_failure(facts.pods, facts.previous.last_failure)
+    if facts.engine is not None and _is_complete(facts.engine):
+        failure = None
+    deployment, spec = facts.deployment, facts.deployment.spec if facts.deployment else None
+    return LLMDeploymentStatus(
+        observed_generation=facts.generation,
+        conditions=conditions(_findings(facts, failure, now), facts.previous.conditions, facts.generation, now),
+        replicas=facts.engine.status.replicas if facts.engine else 0,
+        ready_replicas=facts.engine.status.ready_replicas if facts.engine else 0,
+        selector=facts.selector,
+        url=f"http://{facts.key.name}.{facts.key.namespace}.svc/v1",
+        model_name=deployment.model_name if deployment else None,
+        engine=spec.engine.type if spec else None,
+        plan=facts.plan,
+        policy=PolicyStatus(may_leave=tuple(sorted(facts.route.may_leave))) if facts.route else None,
+        last_failure=failure,
+        fallback=fallback_status(facts.ledger),
+        budget=budget_status(deployment, facts.ledger),
+    )
+
+
+def route_ready(gateway: Workload | None) -> Finding:
+    """Whether the namespace's gateway answers."""
+    kind = ConditionType.ROUTE_READY
+    if gateway is None:
+        return no(kind, Reason.GATEWAY_MISSING, f"the Deployment {GATEWAY_NAME} does not exist yet")
+    if gateway.status.ready_replicas < 1:
+        return no(kind, Reason.GATEWAY_NOT_READY, f"no pod of {GATEWAY_NAME} is ready")
+    return yes(kind, Reason.READY)
+
+
+def _findings(facts: Facts, failure: LastFailure | None, now: dt.datetime) -> Sequence[Finding]:
+    spec, workload, route = _spec_valid(facts), _workload_ready(facts, failure), route_ready(facts.gateway)
+    stalled = _stalled(facts, workload)
+    return (
+        _ready(spec, workload, route),
+        spec,
+        workload,
+        route,
+        fallback_ready(facts.deployment, facts.route, facts.ledger),
+        budget_available(facts.deployment, facts.ledger, now),
+        _progressing(facts, workload, route, stalled),
+        stalled,
+    )
+
+
+def _ready(*rests_on: Finding) -> Finding:
+    for finding in rests_on:
+        if finding.status != "True":
+            return no(ConditionType.READY, finding.reason, finding.message)
+    telling = next((finding for finding in rests_on if finding.type is ConditionType.WORKLOAD_READY), rests_on[-1])
+    return yes(ConditionType.READY, telling.reason, telling.message)
+
+
+def _spec_valid(facts: Facts) -> Finding:
+    if isinstance(facts.problem, InvalidObject):
+        return no(ConditionType.SPEC_VALID, facts.problem.reason, str(facts.problem))
+    return yes(ConditionType.SPEC_VALID, Reason.VALID)
+
+
+def _workload_ready(facts: Facts, failure: LastFailure | None) -> Finding:
+    kind, engine = ConditionType.WORKLOAD_READY, facts.engine
+    if engine is None:
+        if isinstance(facts.problem, InvalidObject):
+            return unknown(kind, Reason.NOT_RENDERED, "nothing is rendered from an invalid spec")
+        if facts.problem is not None:
+            return no(kind, Reason.REFUSED, str(facts.problem))
+        return no(kind, Reason.NOT_CREATED, "the engine's Deployment does not exist yet")
+    wanted, ready = engine.spec.replicas, engine.status.ready_replicas
+    answering = f"{ready} of {wanted} replicas answer"
+    if wanted == 0:
+        return no(kind, Reason.SCALED_TO_ZERO, "replicas is 0")
+    if _is_complete(engine):
+        return yes(kind, Reason.READY, answering)
+    why = _failure_text(failure)
+    if ready > 0:
+        is_rollout = not engine.is_observed or engine.status.updated_replicas < wanted
+        return yes(kind, Reason.ROLLING_OUT if is_rollout else Reason.PARTLY_READY, f"{answering}{why}")
+    if failure is not None:
+        return no(kind, failure.reason, f"{answering}{why}")
+    refused = engine.condition("ReplicaFailure")
+    if refused is not None and refused.status == "True":
+        return no(kind, refused.reason or Reason.REFUSED, refused.message)
+    if not facts.pods:
+        return no(kind, Reason.PENDING, f"{answering}; no pod exists yet")
+    return no(kind, Reason.LOADING, f"{answering}; the engine is starting or loading the model")
+
+
+def _stalled(facts: Facts, workload: Finding) -> Finding:
+    kind = ConditionType.STALLED
+    if isinstance(facts.problem, InvalidObject):
+        return yes(kind, facts.problem.reason, str(facts.problem))
+    if facts.problem is not None:
+        return yes(kind, Reason.REFUSED, str(facts.problem))
+    deadline = facts.engine.condition("Progressing") if facts.engine else None
+    if deadline is not None and deadline.status == "False" and facts.engine and not _is_complete(facts.engine):
+        return yes(kind, workload.reason, workload.message or deadline.message)
+    return no(kind, Reason.NOT_STALLED)
+
+
+def _progressing(facts: Facts, workload: Finding, route: Finding, stalled: Finding) -> Finding:
+    kind = ConditionType.PROGRESSING
+    if stalled.status == "True":
+        return no(kind, stalled.reason, stalled.message)
+    if facts.engine is None or not _is_complete(facts.engine):
+        return yes(kind, workload.reason, workload.message)
+    if route.status != "True":
+        return yes(kind, route.reason, route.message)
+    return no(kind, Reason.COMPLETE)
+
+
+def _is_complete(engine: Workload) -> bool:
+    """Whether every replica that is wanted runs the present template and answers."""
+    wanted, status = engine.spec.replicas, engine.status
+    return engine.is_observed and status.updated_replicas == status.ready_replicas == status.replicas == wanted
+
+
+def _failure_text(failure: LastFailure | None) -> str:
+    if failure is None:
+        return ""
+    exit_code = "" if failure.exit_code is None else f" (exit code {failure.exit_code})"
+    message = f": {failure.message}" if failure.message else ""
+    return f"; pod {failure.pod_name}: {failure.reason}{exit_code}{message}"

@@ -1,0 +1,113 @@
+"""The operator's settings: read once at its start from options and environment, then frozen.
+
+Each option of `spillway operator` has the environment variable named beside its field; an option wins over it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+from spillway import __version__
+from spillway.errors import InvalidSetting
+
+MayLeaveCeiling = Literal["None", "Public", "Internal"]
+LogFormat = Literal["Auto", "JSON", "Text"]
+
+# Where the providers' own APIs answer. Azure gives each customer a host of its own, which the administrator adds.
+PROVIDER_HOSTS = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """What the administrator decides about the operator and the gateways that it runs."""
+
+    image: str = f"ghcr.io/spillway-dev/spillway:{__version__}"
+    """SPILLWAY_IMAGE: the image of the gateways."""
+    namespaces: tuple[str, ...] = ()
+    """SPILLWAY_NAMESPACES: the namespaces to watch, separated by commas; none: all."""
+    profiles_file: Path | None = None
+    """SPILLWAY_PROFILES_FILE: the administrator's accelerator profiles; absent: those that come with Spillway."""
+    allowed_hosts: tuple[str, ...] = PROVIDER_HOSTS
+    """SPILLWAY_ALLOWED_HOSTS: the hosts, separated by commas, that requests may be sent to outside the cluster."""
+    unlabelled_namespace_may_leave: MayLeaveCeiling = "Internal"
+    """SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE: what may leave a namespace without the label spillway.dev/may-leave."""
+    gateway_replicas: int = 2
+    """SPILLWAY_GATEWAY_REPLICAS: gateway pods in each namespace that has an LLMDeployment."""
+    resync_seconds: float = 300.0
+    """SPILLWAY_RESYNC_SECONDS: how often every object is compared with the cluster even if no event came."""
+    concurrency: int = 16
+    """SPILLWAY_CONCURRENCY: objects that are reconciled at the same time."""
+    health_port: int = 8081
+    """SPILLWAY_HEALTH_PORT: where /healthz answers; 0: nowhere."""
+    health_host: str = "0.0.0.0"
+    """SPILLWAY_HEALTH_HOST: the address on which /healthz answers."""
+    log_format: LogFormat = "Auto"
+    """SPILLWAY_LOG_FORMAT: JSON, Text, or Auto: Text on a terminal, else JSON."""
+
+
+def _one_of(kind: object) -> Callable[[str], str]:
+    choices = get_args(kind)
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _at_least(least: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            raise ValueError("must be a number") from None
+        if not number >= least:
+            raise ValueError(f"must be at least {least:g}")
+        return number
+
+    return parse
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "image": str,
+    "namespaces": _items,
+    "profiles_file": Path,
+    "allowed_hosts": _items,
+    "unlabelled_namespace_may_leave": _one_of(MayLeaveCeiling),
+    "gateway_replicas": _at_least(1, int),
+    "resync_seconds": _at_least(1, float),
+    "concurrency": _at_least(1, int),
+    "health_port": _at_least(0, int),
+    "health_host": str,
+    "log_format": _one_of(LogFormat),
+}
+
+
+def read_settings(environment: Mapping[str, str], options: Mapping[str, str] | None = None) -> OperatorSettings:
+    """The settings that `environment` (SPILLWAY_*) and `options` (by field name; they win) come to; empty is absent.
+
+    Raises:
+        InvalidSetting: one cannot be used; the message names it, its value and what it must be.
+    """
+    values: dict[str, object] = {}
+    for field, parse in _PARSERS.items():
+        variable = f"SPILLWAY_{field.upper()}"
+        option = (options or {}).get(field, "")
+        text = option or environment.get(variable, "")
+        if not text:
+            continue
+        try:
+            values[field] = parse(text)
+        except ValueError as error:
+            name = f"--{field.replace('_', '-')}" if option else variable
+            raise InvalidSetting(f"{name}: {text!r} {error}") from error
+    # each value has just been made by the parser of its own field
+    return OperatorSettings(**values)  # type: ignore[arg-type]
