@@ -1,4 +1,4 @@
-"""The manifests of the gateway that all LLMDeployments of a namespace share: nobody owns them, the operator prunes them."""
+"""The manifests of the gateway that a namespace's LLMDeployments share: nobody owns them, the operator prunes them."""
 
 from __future__ import annotations
 
