@@ -1,0 +1,271 @@
+"""Objects that the CRDs take or refuse, as one table: `unit/test_crd.py` holds the Python models to it,
+`cluster/test_crd_rules.py` the real API server.
+
+A case changes a valid object: `change` maps a dotted path to its new value (REMOVED takes the field away), `refused` is
+a part of the API server's message, empty where the object is to be accepted.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+REMOVED = object()
+
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "spillway.dev/v1alpha1",
+    "kind": "LLMDeployment",
+    "metadata": {"name": "chat"},
+    "spec": {
+        "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"},
+        "accelerator": {"profile": "l4-24gb"},
+        "dataPolicy": {"defaultClass": "Internal", "mayLeave": ["Internal", "Public"], "detectors": ["PII"]},
+        "fallback": {
+            "mode": "Enabled",
+            "targets": [
+                {
+                    "name": "openai",
+                    "provider": "OpenAI",
+                    "model": "gpt-4o",
+                    "secretRef": {"name": "openai", "key": "api-key"},
+                    "price": {"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10.00"},
+                }
+            ],
+        },
+        "budget": {"limit": "50.00", "window": "Month"},
+        "access": {"mode": "None"},
+    },
+}
+
+LEDGER: dict[str, Any] = {
+    "apiVersion": "spillway.dev/v1alpha1",
+    "kind": "LLMLedger",
+    "metadata": {"name": "chat"},
+    "spec": {"limit": "50.00", "window": "Month", "timeZone": "Etc/UTC"},
+}
+
+MINIMAL_SPEC = {"model": {"uri": "hf://a/b"}, "accelerator": {"profile": "l4-24gb"}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One change of a valid object and what the API server says to it."""
+
+    title: str
+    change: Mapping[str, Any]
+    refused: str = ""
+
+
+def changed(valid: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `valid` with each dotted path of `change` set; a number in a path is a list's index."""
+    made = copy.deepcopy(dict(valid))
+    for path, value in change.items():
+        *parents, last = path.split(".")
+        here: Any = made
+        for part in parents:
+            here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
+        if value is REMOVED:
+            del here[last]
+        else:
+            here[int(last) if isinstance(here, list) else last] = value
+    return made
+
+
+T = "spec.fallback.targets.0"
+NAME = "metadata.name must be at most 40 lower-case letters, digits and '-', beginning with a letter"
+URI = "model.uri must be hf://organisation/name"
+BASE_URL = "baseURL must begin with https:// and hold a host"
+LIMIT = "budget.limit must be dollars, above zero, as a quoted decimal with at most six places"
+COMPATIBLE = {f"{T}.provider": "OpenAICompatible", f"{T}.baseURL": "https://llm.example.com/v1"}
+
+DEPLOYMENT_CASES = (
+    Case("the full object", {}),
+    Case("the least object", {"spec": MINIMAL_SPEC}),
+    Case("no model", {"spec.model": REMOVED}, "spec.model: Required value"),
+    Case("no accelerator", {"spec.accelerator": REMOVED}, "spec.accelerator: Required value"),
+    Case("no spec", {"spec": REMOVED}, "spec: Required value"),
+    # metadata.name
+    Case("a name of 40 letters", {"metadata.name": "a" * 40}),
+    Case("a name of 41 letters", {"metadata.name": "a" * 41}, NAME),
+    Case("a name that begins with a digit", {"metadata.name": "7b"}, NAME),
+    Case("a name with a dot", {"metadata.name": "a.b"}, NAME),
+    Case("a name of one letter", {"metadata.name": "a"}),
+    Case("a name like an engine's Service", {"metadata.name": "chat-engine"}, "must not end with -engine"),
+    Case("a name with engine inside", {"metadata.name": "chat-engine-2"}),
+    Case("the gateway's name", {"metadata.name": "spillway-gateway"}, "must not be spillway-gateway"),
+    # model
+    Case("a model of a claim", {"spec.model.uri": "pvc://models/llama/3.1-8b"}),
+    Case("a whole claim", {"spec.model.uri": "pvc://models"}),
+    Case("a claim's path that goes up", {"spec.model.uri": "pvc://models/../etc"}, URI),
+    Case("a model without scheme", {"spec.model.uri": "Qwen/Qwen2.5-7B"}, URI),
+    Case("a model without organisation", {"spec.model.uri": "hf://gpt2"}, URI),
+    Case("a model's name with a space", {"spec.model.uri": "hf://a/b --trust-remote-code"}, URI),
+    Case("a model's name with a line break", {"spec.model.uri": "hf://a/b\n"}, URI),
+    Case("a model's name that is too long", {"spec.model.uri": "hf://a/" + "b" * 506}, "Too long"),
+    Case("a revision", {"spec.model.revision": "refs/pr/7"}),
+    Case("a revision like a flag", {"spec.model.revision": "-x"}, "spec.model.revision"),
+    Case("an empty revision", {"spec.model.revision": ""}, "spec.model.revision"),
+    Case("a served name", {"spec.model.servedName": "Qwen/Qwen2.5:7b"}),
+    Case("a served name with a variable", {"spec.model.servedName": "$(HF_TOKEN)"}, "spec.model.servedName"),
+    Case("a hub token", {"spec.model.secretRef": {"name": "hub", "key": "token"}}),
+    Case(
+        "a hub token without key", {"spec.model.secretRef": {"name": "hub"}}, "spec.model.secretRef.key: Required value"
+    ),
+    Case(
+        "a Secret's name with a slash",
+        {"spec.model.secretRef": {"name": "a/b", "key": "k"}},
+        "name must be an object's name",
+    ),
+    Case("a key that is a path", {"spec.model.secretRef": {"name": "a", "key": "../k"}}, "key must be letters"),
+    Case("a key that begins with a dot", {"spec.model.secretRef": {"name": "a", "key": "..k"}}, "key must be letters"),
+    # engine
+    Case("an engine", {"spec.engine": {"type": "VLLM", "image": "registry:5000/vllm/vllm-openai:v0.32.0@sha256:ab"}}),
+    Case("another engine", {"spec.engine": {"type": "TGI"}}, 'Unsupported value: "TGI"'),
+    Case("an image with a space", {"spec.engine": {"image": "a b"}}, "spec.engine.image"),
+    # sizes
+    Case("a context", {"spec.contextLength": 32768}),
+    Case("a context of nothing", {"spec.contextLength": 127}, "should be greater than or equal to 128"),
+    Case("a context beyond all models", {"spec.contextLength": 16777217}, "should be less than or equal to 16777216"),
+    Case("a context in words", {"spec.contextLength": "8k"}, 'must be of type integer: "string"'),
+    Case("quantisation", {"spec.quantization": {"method": "GPTQ", "kvCacheDType": "FP8"}}),
+    Case("an unknown quantisation", {"spec.quantization": {"method": "awq"}}, 'Unsupported value: "awq"'),
+    Case("an unknown cache type", {"spec.quantization": {"kvCacheDType": "INT4"}}, 'Unsupported value: "INT4"'),
+    Case("accelerators", {"spec.accelerator.count": 64}),
+    Case("too many accelerators", {"spec.accelerator.count": 65}, "should be less than or equal to 64"),
+    Case("fewer accelerators than none", {"spec.accelerator.count": -1}, "should be greater than or equal to 0"),
+    Case("a profile in capitals", {"spec.accelerator.profile": "L4"}, "spec.accelerator.profile"),
+    Case("an empty profile", {"spec.accelerator.profile": ""}, "spec.accelerator.profile"),
+    Case("no replicas", {"spec.replicas": 0}),
+    Case("fewer replicas than none", {"spec.replicas": -1}, "should be greater than or equal to 0"),
+    Case("replicas in words", {"spec.replicas": "2"}, 'must be of type integer: "string"'),
+    # slo, queue
+    Case("an SLO", {"spec.slo": {"timeToFirstTokenMilliseconds": 10, "timePerOutputTokenMilliseconds": 1}}),
+    Case(
+        "an SLO of nothing", {"spec.slo": {"timeToFirstTokenMilliseconds": 9}}, "should be greater than or equal to 10"
+    ),
+    Case("a token time of nothing", {"spec.slo": {"timePerOutputTokenMilliseconds": 0}}, "greater than or equal to 1"),
+    Case("a queue", {"spec.queue": {"maxRequests": 0, "maxWaitSeconds": 3600}}),
+    Case(
+        "a queue of an hour and more", {"spec.queue": {"maxWaitSeconds": 3601}}, "should be less than or equal to 3600"
+    ),
+    Case("a queue without end", {"spec.queue": {"maxRequests": 100001}}, "should be less than or equal to 100000"),
+    # data policy
+    Case("sensitive by default", {"spec.dataPolicy": {"defaultClass": "Sensitive", "mayLeave": []}}),
+    Case(
+        "what is sensitive may leave", {"spec.dataPolicy.mayLeave": ["Public", "Sensitive"]}, "must not name Sensitive"
+    ),
+    Case("a class twice", {"spec.dataPolicy.mayLeave": ["Public", "Public"]}, "Duplicate value"),
+    Case("an unknown class", {"spec.dataPolicy.defaultClass": "Secret"}, 'Unsupported value: "Secret"'),
+    Case("no detectors", {"spec.dataPolicy.detectors": []}),
+    Case("an unknown detector", {"spec.dataPolicy.detectors": ["Names"]}, 'Unsupported value: "Names"'),
+    # fallback
+    Case("fallback without targets", {"spec.fallback.targets": []}, "fallback.targets must name at least one target"),
+    Case("fallback without a word of targets", {"spec.fallback.targets": REMOVED}, "must name at least one target"),
+    Case("no fallback without targets", {"spec.fallback": {"mode": "Disabled"}}),
+    Case("fallback without a budget", {"spec.budget": REMOVED}, "budget must be set while fallback.mode is Enabled"),
+    Case(
+        "fallback without access", {"spec.access": REMOVED}, "access.mode must be stated while fallback.mode is Enabled"
+    ),
+    Case("no fallback, no budget", {"spec.fallback.mode": "Disabled", "spec.budget": REMOVED, "spec.access": REMOVED}),
+    Case("fallback without a price", {f"{T}.price": REMOVED}, "every target must state its price"),
+    Case("no fallback, no price", {"spec.fallback.mode": "Disabled", f"{T}.price": REMOVED}),
+    Case("reasons", {"spec.fallback.reasons": ["Saturated", "Loading"]}),
+    Case("an unknown reason", {"spec.fallback.reasons": ["Bored"]}, 'Unsupported value: "Bored"'),
+    Case("a reason twice", {"spec.fallback.reasons": ["Loading", "Loading"]}, "Duplicate value"),
+    Case(
+        "two targets",
+        {"spec.fallback.targets": [DEPLOYMENT["spec"]["fallback"]["targets"][0] | {"name": n} for n in "ab"]},
+    ),
+    Case(
+        "two targets of one name",
+        {"spec.fallback.targets": [DEPLOYMENT["spec"]["fallback"]["targets"][0]] * 2},
+        'Duplicate value: {"name":"openai"}',
+    ),
+    Case(
+        "seventeen targets",
+        {
+            "spec.fallback.targets": [
+                DEPLOYMENT["spec"]["fallback"]["targets"][0] | {"name": f"t{n}"} for n in range(17)
+            ]
+        },
+        "must have at most 16 items",
+    ),
+    # targets
+    Case("a compatible target", COMPATIBLE),
+    Case("a compatible target without a key", COMPATIBLE | {f"{T}.secretRef": REMOVED}),
+    Case(
+        "a compatible target without an address",
+        {f"{T}.provider": "OpenAICompatible"},
+        "baseURL must be set for provider",
+    ),
+    Case("OpenAI without a key", {f"{T}.secretRef": REMOVED}, "secretRef must be set for provider OpenAI"),
+    Case("a provider of later", {f"{T}.provider": "Gemini"}, 'Unsupported value: "Gemini"'),
+    Case("an address with a port", {f"{T}.baseURL": "https://10.0.0.1:8443/v1"}),
+    Case("an address in the clear", {f"{T}.baseURL": "http://llm.example.com/v1"}, BASE_URL),
+    Case("an address with a password", {f"{T}.baseURL": "https://u:p@llm.example.com/v1"}, BASE_URL),
+    Case("an address with a query", {f"{T}.baseURL": "https://llm.example.com/v1?key=1"}, BASE_URL),
+    Case("an address without a host", {f"{T}.baseURL": "https:///v1"}, BASE_URL),
+    Case("a target's name in capitals", {f"{T}.name": "OpenAI"}, "targets[0].name"),
+    Case("a target without a model", {f"{T}.model": REMOVED}, "targets[0].model: Required value"),
+    Case("a target's model with a space", {f"{T}.model": "gpt 4"}, "targets[0].model"),
+    Case("a private CA", COMPATIBLE | {f"{T}.caBundleRef": {"name": "ca", "key": "ca.crt"}}),
+    Case("a timeout of nothing", {f"{T}.timeoutSeconds": 0}, "should be greater than or equal to 1"),
+    Case("an hour's timeout", {f"{T}.timeoutSeconds": 3600}),
+    Case("no concurrency", {f"{T}.maxConcurrentRequests": 0}, "should be greater than or equal to 1"),
+    # money
+    Case("a price of nothing", {f"{T}.price.inputPerMillionTokens": "0"}),
+    Case(
+        "a price below nothing",
+        {f"{T}.price.inputPerMillionTokens": "-1"},
+        "price.inputPerMillionTokens must be dollars",
+    ),
+    Case("a price as a number", {f"{T}.price.outputPerMillionTokens": 10}, 'must be of type string: "integer"'),
+    Case(
+        "a price of output alone",
+        {f"{T}.price.inputPerMillionTokens": REMOVED},
+        "inputPerMillionTokens: Required value",
+    ),
+    Case(
+        "a price of output in words",
+        {f"{T}.price.outputPerMillionTokens": "ten"},
+        "price.outputPerMillionTokens must be",
+    ),
+    Case("a price of what is cached", {f"{T}.price.cachedInputPerMillionTokens": "1.25"}),
+    Case(
+        "a price with an exponent",
+        {f"{T}.price.cachedInputPerMillionTokens": "1e3"},
+        "cachedInputPerMillionTokens must",
+    ),
+    Case("a limit to the last micro-dollar", {"spec.budget.limit": "0.000001"}),
+    Case("a limit of nothing", {"spec.budget.limit": "0.00"}, LIMIT),
+    Case("a limit below nothing", {"spec.budget.limit": "-5"}, LIMIT),
+    Case("a limit with a unit", {"spec.budget.limit": "50k"}, LIMIT),
+    Case("a limit finer than micro-dollars", {"spec.budget.limit": "0.0000001"}, LIMIT),
+    Case("a limit as a number", {"spec.budget.limit": 50.5}, 'must be of type string: "number"'),
+    Case("a budget without a limit", {"spec.budget.limit": REMOVED}, "spec.budget.limit: Required value"),
+    Case("a daily window", {"spec.budget.window": "Day"}),
+    Case("an unknown window", {"spec.budget.window": "Year"}, 'Unsupported value: "Year"'),
+    Case("a time zone", {"spec.budget.timeZone": "Etc/UTC"}),
+    Case("a time zone of later", {"spec.budget.timeZone": "Europe/Rome"}, 'Unsupported value: "Europe/Rome"'),
+    Case("what happens at the limit", {"spec.budget.onExhausted": "LocalOnly"}),
+    Case("an unknown end of money", {"spec.budget.onExhausted": "Borrow"}, 'Unsupported value: "Borrow"'),
+    # access
+    Case("an unknown access", {"spec.access.mode": "Everyone"}, 'Unsupported value: "Everyone"'),
+    Case("an access without a mode", {"spec.access": {}}, "spec.access.mode: Required value"),
+    # what is not in the schema; kubectl asks for strict validation
+    Case("an unknown field", {"spec.modle": {}}, 'unknown field "spec.modle"'),
+    Case("an unknown field further down", {"spec.fallback.target": []}, 'unknown field "spec.fallback.target"'),
+    Case("a field in snake case", {"spec.data_policy": {}}, 'unknown field "spec.data_policy"'),
+)
+
+LEDGER_CASES = (
+    Case("a ledger", {}),
+    Case("a ledger without a budget", {"spec.limit": "0"}),
+    Case("a ledger without a limit", {"spec.limit": REMOVED}, "spec.limit: Required value"),
+    Case("a ledger's limit in words", {"spec.limit": "much"}, "limit must be dollars"),
+    Case("a ledger without a window", {"spec.window": REMOVED}, "spec.window: Required value"),
+    Case("a ledger of another window", {"spec.window": "Year"}, 'Unsupported value: "Year"'),
+    Case("a ledger of another time zone", {"spec.timeZone": "Europe/Rome"}, 'Unsupported value: "Europe/Rome"'),
+)
