@@ -148,13 +148,17 @@ def holds(data: bytes, needle: bytes) -> bool:
 
 def contains(directory: Path, needle: bytes) -> bool:
     """What `Recorder.contains` tells, from the files of a cloud that is a process of its own."""
+    return any(holds(data, needle) for data in read_sent(directory))
+
+
+def read_sent(directory: Path) -> tuple[bytes, ...]:
+    """Everything that a cloud which is a process of its own was sent: each connection's bytes, then each body read."""
     connections: dict[int, bytearray] = {}
     for text in Path(directory, RECEIVED_FILE).read_bytes().splitlines():
         line = orjson.loads(text)
         connections.setdefault(line["connection"], bytearray()).extend(base64.b64decode(line["data"]))
     sent = [bytes(data) for data in connections.values()]
-    bodies = [record.body for record in read_records(directory)]
-    return any(holds(data, needle) for data in [*sent, *bodies])
+    return (*sent, *(record.body for record in read_records(directory)))
 
 
 def read_records(directory: Path) -> tuple[Record, ...]:

@@ -1,0 +1,161 @@
+"""The command line: parse, call, print. What a command does stands in its package, imported only when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from spillway import __version__
+from spillway.errors import SpillwayError
+
+app = typer.Typer(
+    name="spillway",
+    help="Self-hosted LLMs on Kubernetes that spill to cloud APIs: within a budget, and never what is sensitive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; an error that Spillway foresaw is one message and exit code 1, without a trace."""
+    try:
+        app()
+    except SpillwayError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {error}", markup=True)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spillway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: spillway operator --namespaces team-a,team-b --allowed-hosts api.openai.com")
+def operator(
+    image: Annotated[str, typer.Option(help="Image of the gateways (SPILLWAY_IMAGE).")] = "",
+    namespaces: Annotated[
+        str, typer.Option(help="Namespaces to watch, by commas; none: all (SPILLWAY_NAMESPACES).")
+    ] = "",
+    profiles_file: Annotated[str, typer.Option(help="Accelerator profiles, YAML (SPILLWAY_PROFILES_FILE).")] = "",
+    allowed_hosts: Annotated[
+        str, typer.Option(help="Cloud hosts that targets may name (SPILLWAY_ALLOWED_HOSTS).")
+    ] = "",
+    unlabelled_namespace_may_leave: Annotated[
+        str, typer.Option(help="None, Public or Internal (SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE).")
+    ] = "",
+    gateway_replicas: Annotated[str, typer.Option(help="Gateway pods a namespace (SPILLWAY_GATEWAY_REPLICAS).")] = "",
+    health_port: Annotated[str, typer.Option(help="Port of /healthz; 0: none (SPILLWAY_HEALTH_PORT).")] = "",
+    log_format: Annotated[str, typer.Option(help="Auto, JSON or Text (SPILLWAY_LOG_FORMAT).")] = "",
+) -> None:
+    """Reconcile LLMDeployments: size, render, apply, observe, report. Runs until SIGTERM."""
+    from spillway.controller.start import run
+    from spillway.settings import read_settings
+
+    options = {
+        "image": image,
+        "namespaces": namespaces,
+        "profiles_file": profiles_file,
+        "allowed_hosts": allowed_hosts,
+        "unlabelled_namespace_may_leave": unlabelled_namespace_may_leave,
+        "gateway_replicas": gateway_replicas,
+        "health_port": health_port,
+        "log_format": log_format,
+    }
+    run(read_settings(os.environ, options))
+
+
+@app.command(epilog="Example: spillway gateway --namespace team-a --allowed-hosts api.openai.com")
+def gateway(
+    namespace: Annotated[str, typer.Option(envvar="POD_NAMESPACE", help="The namespace whose models are served.")],
+    name: Annotated[str, typer.Option(envvar="POD_NAME", help="This gateway's name, of its own in the namespace.")],
+    service_account_dir: Annotated[Path, typer.Option(help="Folder with token and ca.crt for the API server.")] = Path(
+        "/var/run/secrets/kubernetes.io/serviceaccount"
+    ),
+    credentials_dir: Annotated[Path, typer.Option(help="Folder with <secret>/<key>, the targets' API keys.")] = Path(
+        "/var/run/spillway/credentials"
+    ),
+    ca_dir: Annotated[Path, typer.Option(help="Folder with <configmap>/<key>, private CAs of targets.")] = Path(
+        "/var/run/spillway/ca"
+    ),
+    allowed_hosts: Annotated[str, typer.Option(help="Cloud hosts that targets may name, by commas.")] = "",
+    unlabelled_namespace_may_leave: Annotated[
+        str,
+        typer.Option(help="Ceiling of a namespace without the label spillway.dev/may-leave: None, Public, Internal."),
+    ] = "Internal",
+    host: Annotated[str, typer.Option(envvar="SPILLWAY_HOST", help="Address to listen on.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(envvar="SPILLWAY_PORT", help="Port to listen on.")] = 8080,
+) -> None:
+    """Serve the namespace's models on an OpenAI-compatible API: local, wait, spill or refuse. Runs until SIGTERM."""
+    from spillway.gateway.settings import GatewaySettings
+    from spillway.gateway.start import run
+
+    run(
+        GatewaySettings(
+            namespace=namespace,
+            name=name,
+            service_account_dir=service_account_dir,
+            credentials_dir=credentials_dir,
+            ca_dir=ca_dir,
+            allowed_hosts=frozenset(host.strip() for host in allowed_hosts.split(",") if host.strip()),
+            unlabelled_namespace_may_leave=unlabelled_namespace_may_leave,
+            host=host,
+            port=port,
+        )
+    )
+
+
+@app.command(epilog="Example: spillway crds | kubectl apply --server-side -f -")
+def crds(
+    write: Annotated[
+        Path | None, typer.Option(help="Write one file a kind into this folder instead of printing.")
+    ] = None,
+) -> None:
+    """Print the CustomResourceDefinitions."""
+    from spillway.api.crd import render_crds
+    from spillway.api.crd import write as write_crds
+
+    if write is not None:
+        for path in write_crds(write):
+            typer.echo(path)
+        return
+    typer.echo("---\n".join(render_crds().values()), nl=False)
+
+
+@app.command(epilog="Example: spillway demo --seconds 60")
+def demo(
+    seconds: Annotated[int, typer.Option(min=5, max=3600, help="Length of the burst of requests.")] = 120,
+    budget: Annotated[
+        str | None, typer.Option(help="Dollars that the cloud may cost; default: a cent a second of the burst.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is random in the burst.")] = 1,
+) -> None:
+    """Show the main job on this machine: a real control plane, operator, gateway and client; simulated GPUs and cloud.
+
+    Stays up on a terminal until Ctrl-C; elsewhere it ends by itself, with exit code 0 only if every claim held.
+    """
+    from spillway.simulator.demo.run import run_demo
+
+    limit = Decimal(budget) if budget is not None else Decimal(seconds) / 100
+    sys.exit(run_demo(seconds, limit, seed))
+
+
+if __name__ == "__main__":
+    main()
