@@ -1,0 +1,112 @@
+"""The arithmetic of one LLMLedger, pure: integers in micro-dollars, frozen values in and out.
+
+The law: spent + sum of leases <= limit. A lease is money that one gateway may spend without asking; to everybody else
+it is as good as spent. What a gateway did spend moves from its lease to `spent` in one write, so the sum never rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from spillway.api.v1alpha1 import BudgetWindow, ObservedGateway
+
+LEASE_LOST_AFTER: Final = timedelta(hours=1)
+"""A lease that was not renewed for this long is nobody's: it counts as spent for good. Its holder stopped spending from
+it long before (`ledger.LEASE_VALID_SECONDS`), with a margin wider than clocks are apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one gateway holds, and when it last wrote."""
+
+    amount_micros: int
+    renewed: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One LLMLedger as it was read, or as it should be written."""
+
+    limit_micros: int
+    window: BudgetWindow
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    spent_micros: int = 0
+    leases: Mapping[str, Lease] = field(default_factory=dict)
+    gateways: tuple[ObservedGateway, ...] = ()
+
+    @property
+    def leased_micros(self) -> int:
+        """The sum of all leases."""
+        return sum(lease.amount_micros for lease in self.leases.values())
+
+    @property
+    def available_micros(self) -> int:
+        """What nobody has spent or leased; below zero after the limit was lowered."""
+        return self.limit_micros - self.spent_micros - self.leased_micros
+
+    def others_micros(self, identity: str) -> int:
+        """The sum of all leases but that of `identity`."""
+        return sum(lease.amount_micros for holder, lease in self.leases.items() if holder != identity)
+
+
+def holder(pod_name: str, process: str) -> str:
+    """Who holds a lease: one process, so that a restarted container takes no lease of its predecessor for its own."""
+    return f"{pod_name}:{process}"
+
+
+def advance(account: Account, identity: str, now: datetime) -> Account:
+    """The account at `now`: the leases of the dead are spent, and the window is the one in which `now` is.
+
+    A lease goes on into the next window, as what it pays for may still be billed there.
+    """
+    gone = {name for name, lease in account.leases.items() if name != identity and _is_dead(name, lease, identity, now)}
+    if gone:
+        lost = sum(account.leases[name].amount_micros for name in gone)
+        account = replace(
+            account,
+            spent_micros=account.spent_micros + lost,
+            leases={name: lease for name, lease in account.leases.items() if name not in gone},
+        )
+    if account.window_start is None or account.window_end is None:
+        start, end = window_bounds(account.window, now)
+        return replace(account, window_start=start, window_end=end)
+    if now < account.window_end:
+        return account
+    start, end = window_bounds(account.window, now)
+    # After a change from Day to Month the calendar month began before the day that just ended: a start never goes back.
+    return replace(account, window_start=max(start, account.window_end), window_end=end, spent_micros=0)
+
+
+def exchange(account: Account, identity: str, settled_micros: int, amount_micros: int, renewed: datetime) -> Account:
+    """The account after `identity` reports what it spent and holds `amount_micros` from now on.
+
+    An entry of 0 stays: it tells a lost reply from a lost write.
+    Where the report would pass the limit (an upstream that billed more than the most it could), spent is cut at it.
+    """
+    room = account.limit_micros - account.others_micros(identity) - amount_micros
+    spent = min(account.spent_micros + settled_micros, max(account.spent_micros, room))
+    leases = dict(account.leases) | {identity: Lease(amount_micros, renewed)}
+    return replace(account, spent_micros=spent, leases=leases)
+
+
+def leave(account: Account, identity: str) -> Account:
+    """The account without the lease of `identity`, when it ends and owes nothing."""
+    return replace(account, leases={name: lease for name, lease in account.leases.items() if name != identity})
+
+
+def window_bounds(window: BudgetWindow, now: datetime) -> tuple[datetime, datetime]:
+    """The calendar day or month around `now`, in the time zone of `now`: its start, and the start of the next."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if window is BudgetWindow.DAY:
+        return midnight, midnight + timedelta(days=1)
+    first = midnight.replace(day=1)
+    return first, (first + timedelta(days=32)).replace(day=1)
+
+
+def _is_dead(name: str, lease: Lease, identity: str, now: datetime) -> bool:
+    pod = identity.partition(":")[0]
+    return name.partition(":")[0] == pod or now - lease.renewed > LEASE_LOST_AFTER

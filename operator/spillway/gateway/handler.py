@@ -1,0 +1,91 @@
+"""One request: facts, decision, target, relay, settle. The last four are the session's, which the machine drives."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from spillway.errors import BadRequest
+from spillway.gateway import answers
+from spillway.gateway.admission import Facts, Timings, admit
+from spillway.gateway.answers import Answer
+from spillway.gateway.client import Client
+from spillway.gateway.routes import RouteTable, Served
+from spillway.gateway.session import Session
+from spillway.gateway.upstream import Upstreams
+from spillway.routing.facts import Endpoint
+from spillway.routing.intake import parse
+from spillway.routing.messages import Record
+from spillway.routing.sensitivity import classify
+
+LABEL_HEADER: Final = "x-spillway-data-class"
+REQUEST_ID_KEY: Final = "spillway_request_id"
+
+
+class Handler:
+    """Serves the two POST paths; `now` counts seconds."""
+
+    def __init__(
+        self,
+        table: RouteTable,
+        upstreams: Upstreams,
+        record: Callable[[Served, Facts, Record, Timings], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._upstreams = upstreams
+        self._record = record
+        self._now = now
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request. Raises BadRequest for what cannot be served as it is."""
+        arrived = self._now()
+        request_id: str = request[REQUEST_ID_KEY]
+        body = await request.read()
+        intake = parse(Endpoint(request.path), body)
+        served = self._table.find(intake.model)
+        if served is None:
+            known = [route.model_name for route in self._table.models()]
+            return to_response(answers.unknown_model(intake.model, known), {})
+        route = served.route
+        classified = classify(intake, request.headers.get(LABEL_HEADER), route)
+        credentials = self._upstreams.credentials
+        terms = admit(
+            request_id,
+            intake,
+            classified,
+            route,
+            is_usable=lambda target: served.observer.check_credential(target, credentials),
+        )
+        facts = Facts(terms, route, intake, classified, body, arrived)
+        client = Client(request)
+        session = Session(
+            facts,
+            served.desk,
+            served.observer,
+            served.ledger if route.budget_limit_micros is not None else None,
+            self._upstreams,
+            client,
+            lambda facts, record, timings: self._record(served, facts, record, timings),
+        )
+        await session.run()
+        if client.response is not None:
+            return client.response
+        if session.answer is None:
+            raise BadRequest("The request ended without an answer.", status=500, code="internal_error")
+        return to_response(session.answer, session.headers())
+
+
+def new_request_id() -> str:
+    """128 random bits, in hex."""
+    return secrets.token_hex(16)
+
+
+def to_response(answer: Answer, headers: dict[str, str]) -> web.Response:
+    """An answer of ours as aiohttp sends it."""
+    response = web.Response(status=answer.status, body=answer.body, headers=headers | dict(answer.headers))
+    response.headers["content-type"] = answer.content_type
+    return response

@@ -1,0 +1,37 @@
+"""What one gateway process is told at its start, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from spillway.routing.facts import CompileSettings
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The options of `spillway gateway`.
+
+    `service_account_dir` holds `token` and `ca.crt`, `credentials_dir` `<secret>/<key>`, `ca_dir` `<configmap>/<key>`.
+    `allowed_hosts` are the cloud hosts that the administrator lets targets name;
+    `unlabelled_namespace_may_leave` is the ceiling (None, Public, Internal) of a namespace without the label.
+    """
+
+    namespace: str
+    name: str
+    service_account_dir: Path
+    credentials_dir: Path
+    ca_dir: Path
+    allowed_hosts: frozenset[str]
+    unlabelled_namespace_may_leave: str = "Internal"
+    host: str = "0.0.0.0"
+    port: int = 8080
+    drain_seconds: float = 60.0
+    """How long what is in flight may take to end after SIGTERM; a pod's grace period has to be longer."""
+
+    @property
+    def compile_settings(self) -> CompileSettings:
+        """The part that compiling routes needs."""
+        return CompileSettings(
+            allowed_hosts=self.allowed_hosts, unlabelled_may_leave=self.unlabelled_namespace_may_leave
+        )

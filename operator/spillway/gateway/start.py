@@ -1,0 +1,179 @@
+"""The gateway's process: put the parts together, serve until told to end, drain, leave nothing leased."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from spillway.gateway.account import holder
+from spillway.gateway.audit import Audit, to_standard_output
+from spillway.gateway.credentials import Credentials
+from spillway.gateway.desk import Desk
+from spillway.gateway.kube import KubeClient
+from spillway.gateway.ledger import Ledger, LedgerStore
+from spillway.gateway.ledger_store import KubeLedgerStore
+from spillway.gateway.metrics import Metrics
+from spillway.gateway.observed import Observer
+from spillway.gateway.routes import RouteTable, Served
+from spillway.gateway.server import Readiness, build_app
+from spillway.gateway.settings import GatewaySettings
+from spillway.gateway.upstream import Upstreams
+from spillway.gateway.watch import ENGINE_PODS, PodSink, deployments_path, follow, follow_namespace, pods_path
+from spillway.routing.facts import Route
+
+_log: Final = structlog.get_logger("spillway.gateway")
+RETURN_LEASES_WITHIN_SECONDS: Final = 5.0
+OBSERVE_EVERY_SECONDS: Final = 1.0
+
+
+def run(settings: GatewaySettings) -> int:
+    """Serve until SIGTERM or SIGINT; the process's exit code: 0 after a drain, 1 when a part of us died."""
+    configure_log()
+    return uvloop.run(_run(settings))
+
+
+def configure_log() -> None:
+    """Our own log as JSON on standard error; standard output is the audit's alone."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Gateway:
+    """All parts of one gateway, and the tasks that keep them current."""
+
+    def __init__(self, settings: GatewaySettings, store: LedgerStore, upstreams: Upstreams) -> None:
+        self.settings = settings
+        self.readiness = Readiness()
+        self._store = store
+        self._credentials = upstreams.credentials
+        self._identity = holder(settings.name, secrets.token_hex(4))
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ledgers: dict[tuple[str, str], Ledger] = {}
+        self.died = asyncio.Event()
+        self.table = RouteTable(settings.compile_settings, self._serve, lambda served: served.ledger.retire())
+        self.metrics = Metrics(time.monotonic)
+        self.app = build_app(
+            self.table,
+            upstreams,
+            Audit(to_standard_output, time.monotonic),
+            self.metrics,
+            self.readiness,
+            time.monotonic,
+        )
+
+    def keep(self, work: Coroutine[None, None, None]) -> None:
+        """Run a part of the gateway; when it fails, the process ends too: a half-dead gateway helps nobody."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def observe(self) -> None:
+        """Keep what status shows of us current: a target without its key is seen before a request needs it."""
+        credentials = self._credentials
+        while True:
+            for served in self.table.served:
+                route, observer = served.route, served.observer
+                if route.budget_limit_micros is None:
+                    continue
+                for target in route.targets:
+                    observer.check_credential(target, credentials)
+                served.ledger.observe(observer.report(route))
+            await asyncio.sleep(OBSERVE_EVERY_SECONDS)
+
+    async def close(self) -> None:
+        """Stop the parts, then report what was spent and give the rest back."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(ledger.close() for ledger in self._ledgers.values()))
+
+    def _serve(self, route: Route) -> Served:
+        ledger = Ledger(route.name, self._store, self._identity, _now, time.monotonic)
+        observer = Observer(self.settings.name, time.monotonic, _now)
+        self._ledgers[route.name, route.uid] = ledger
+        self.keep(ledger.run())
+        return Served(Desk(route, time.monotonic), observer, ledger)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a part of the gateway died", exc_info=error)
+            self.died.set()
+
+
+async def _run(settings: GatewaySettings) -> int:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    credentials = Credentials(settings.credentials_dir, settings.ca_dir)
+    hosts = frozenset(host.partition(":")[0] for host in settings.allowed_hosts)
+    async with KubeClient(settings.service_account_dir) as client, Upstreams(credentials, hosts) as upstreams:
+        gateway = Gateway(settings, KubeLedgerStore(client, settings.namespace), upstreams)
+        _watch_all(gateway, client)
+        gateway.keep(gateway.observe())
+        await serve_until(gateway, told)
+    return 1 if gateway.died.is_set() else 0
+
+
+def _watch_all(gateway: Gateway, client: KubeClient) -> None:
+    namespace, table = gateway.settings.namespace, gateway.table
+    missing = {"namespace", "deployments", "pods"}
+
+    def synced(part: str) -> None:
+        missing.discard(part)
+        gateway.readiness.synced = not missing
+
+    gateway.keep(follow_namespace(client, namespace, table, lambda: synced("namespace")))
+    gateway.keep(follow(client, deployments_path(namespace), table, lambda: synced("deployments")))
+    gateway.keep(
+        follow(client, pods_path(namespace), PodSink(table), lambda: synced("pods"), labelSelector=ENGINE_PODS)
+    )
+
+
+async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
+    """Serve until `told` is set or a part dies; then finish what is in flight, at most for the drain's time."""
+    settings = gateway.settings
+    runner = web.AppRunner(
+        gateway.app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.drain_seconds
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+    await site.start()
+    _log.info("listening", host=settings.host, port=settings.port, namespace=settings.namespace)
+    waiting = [asyncio.ensure_future(event.wait()) for event in (told, gateway.died)]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for waiter in waiting:
+        waiter.cancel()
+    gateway.readiness.draining = True
+    _log.info("draining")
+    await runner.cleanup()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(gateway.close(), RETURN_LEASES_WITHIN_SECONDS)
+    _log.info("ended")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

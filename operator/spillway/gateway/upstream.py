@@ -1,0 +1,136 @@
+"""Requests to engines and clouds: what crosses over, to which address, with whose credential.
+
+Nothing of the caller's headers crosses: a call is built from the body, an endpoint and our own facts. Redirects are not
+followed and no proxy is taken from the environment, for both could send a prompt where nobody decided it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from spillway.errors import NothingSent
+from spillway.gateway.addresses import GuardedResolver
+from spillway.gateway.credentials import Credentials
+from spillway.routing.facts import Endpoint, Target
+
+ENGINE_CONNECT_SECONDS: Final = 2.0
+CLOUD_CONNECT_SECONDS: Final = 5.0
+ENGINE_KEEPALIVE_SECONDS: Final = 4.0
+"""Below uvicorn's 5 s (https://www.uvicorn.org/settings/#timeouts): else vLLM may hang up on a request just sent."""
+CLOUD_KEEPALIVE_SECONDS: Final = 15.0
+USER_AGENT: Final = "spillway"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt, ready to be sent."""
+
+    url: str
+    body: bytes
+    headers: dict[str, str]
+    connect_seconds: float
+    tls: ssl.SSLContext | None = None
+
+
+class Upstreams:
+    """The clients of engines and of clouds, each with its own pool of connections."""
+
+    def __init__(self, credentials: Credentials, named_hosts: frozenset[str]) -> None:
+        self.credentials = credentials
+        self._resolver = GuardedResolver(named_hosts)
+        self._engines: aiohttp.ClientSession | None = None
+        self._clouds: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._engines = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=ENGINE_KEEPALIVE_SECONDS))
+        self._clouds = _session(
+            aiohttp.TCPConnector(limit=0, keepalive_timeout=CLOUD_KEEPALIVE_SECONDS, resolver=self._resolver)
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for session in (self._engines, self._clouds):
+            if session is not None:
+                await session.close()
+
+    async def post(self, call: Call) -> aiohttp.ClientResponse:
+        """Send `call` and wait for the head of its answer; the caller closes the response.
+
+        Raises:
+            NothingSent: no connection came about, or the address may not be called.
+            aiohttp.ClientError, OSError, TimeoutError: it broke after something was sent.
+        """
+        session = self._clouds if call.tls else self._engines
+        if session is None:
+            raise RuntimeError("Upstreams is used outside of its context")
+        timeout = aiohttp.ClientTimeout(total=None, connect=call.connect_seconds, sock_read=None)
+        try:
+            return await session.post(
+                call.url,
+                data=call.body,
+                headers=call.headers,
+                timeout=timeout,
+                ssl=call.tls or True,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NothingSent(f"{urlsplit(call.url).netloc}: {error}") from error
+
+    def engine_call(self, address: str, endpoint: Endpoint, body: bytes, request_id: str, *, stream: bool) -> Call:
+        """A call to an engine pod at `address` (host:port)."""
+        return Call(f"http://{address}{endpoint.value}", body, _headers(request_id, stream), ENGINE_CONNECT_SECONDS)
+
+    def cloud_call(self, target: Target, endpoint: Endpoint, body: bytes, request_id: str, *, stream: bool) -> Call:
+        """A call to a cloud target, with its credential as it stands in the file now.
+
+        Raises:
+            CredentialMissing: the target's credential or CA bundle cannot be used.
+            AddressRefused: the target's URL holds an address that may not be called.
+        """
+        host = urlsplit(target.base_url).hostname or ""
+        if _is_address(host):
+            self._resolver.check(host, host)  # aiohttp asks no resolver about a literal address
+        headers = _headers(request_id, stream)
+        key = self.credentials.bearer(target)
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        url = target.base_url + endpoint.value.removeprefix("/v1")
+        return Call(url, body, headers, CLOUD_CONNECT_SECONDS, self.credentials.tls(target))
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        max_line_size=65536,
+        max_field_size=65536,
+    )
+
+
+def _headers(request_id: str, stream: bool) -> dict[str, str]:
+    return {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
+        "accept-encoding": "identity",
+        "user-agent": USER_AGENT,
+        "x-request-id": request_id,
+    }
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
