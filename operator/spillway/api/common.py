@@ -133,8 +133,8 @@ class ListType:
 class Dollars:
     """A `Decimal` of dollars that is a quoted decimal string in the API, never a float.
 
-    `places` exact means the string always has six places, as Spillway itself writes it (so that CEL can read it as
-    an integer of micro-dollars); else at most six, as people write it. `positive` refuses zero.
+    `exact`: the string always has six places, as Spillway itself writes it; else at most six, as people write it.
+    `positive` refuses zero.
     """
 
     name: str

@@ -164,10 +164,10 @@ def render_crd(kind: Kind) -> dict[str, object]:
     schema = structural(kind.model)
     properties = schema["properties"]
     assert isinstance(properties, dict)
-    # The API server owns these three: only their type may stand here.
+    # The API server owns these three; of metadata nothing but its type may stand here.
     properties["apiVersion"] = {"type": "string", "maxLength": 64, "description": "The API's group and version."}
     properties["kind"] = {"type": "string", "maxLength": 64, "description": "The object's kind."}
-    properties["metadata"] = {"type": "object", "description": "The object's metadata."}
+    properties["metadata"] = {"type": "object"}
     schema["required"] = ["spec"]
     _default_top_scalars(kind.model, properties["spec"])
     names: dict[str, object] = {

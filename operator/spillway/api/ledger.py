@@ -1,7 +1,7 @@
 """`LLMLedger`: the money of one LLMDeployment and what its gateways saw. Gateways alone write its status.
 
-The law of the ledger, `spent + sum(tranches.amount) <= spec.limit`, is kept by the API server itself: amounts always
-have six places, so CEL reads one as an integer of micro-dollars by leaving out the point.
+The law of the ledger, `spent + sum(tranches.amount) <= spec.limit`, is kept by the API server itself, in integers: CEL
+cannot add up quantities, but a decimal with at most six places is, with the suffix M, a whole number of micro-dollars.
 """
 
 from __future__ import annotations
@@ -112,9 +112,11 @@ class LLMLedgerStatus(StatusModel):
 
 def _micros(of: str) -> str:
     """CEL for all micro-dollars, spent and leased, of the ledger that is called `of` in the rule."""
-    spent = f"(has({of}.status.spent) ? int({of}.status.spent.replace('.', '')) : 0)"
-    leased = f"(has({of}.status.tranches) ? {of}.status.tranches.map(t, int(t.amount.replace('.', ''))).sum() : 0)"
-    return f"({spent} + {leased})"
+    spent = f"(has({of}.status.spent) ? quantity({of}.status.spent + 'M').asInteger() : 0)"
+    leased = (
+        f"(has({of}.status.tranches) ? {of}.status.tranches.map(t, quantity(t.amount + 'M').asInteger()).sum() : 0)"
+    )
+    return f"{spent} + {leased}"
 
 
 LEDGER_RULES: tuple[Rule, ...] = (
@@ -125,7 +127,7 @@ LEDGER_RULES: tuple[Rule, ...] = (
     ),
     # A transition rule, so that a limit can be lowered below what is already spent: then the sum may only not rise.
     Rule(
-        f"!has(self.status) || quantity(string({_micros('self')}) + 'u').compareTo(quantity(self.spec.limit)) <= 0"
+        f"!has(self.status) || {_micros('self')} <= quantity(self.spec.limit + 'M').asInteger()"
         f" || (has(oldSelf.status) && {_micros('self')} <= {_micros('oldSelf')})",
         "spent and tranches together may not pass spec.limit",
         lambda _: True,
