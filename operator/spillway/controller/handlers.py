@@ -21,15 +21,9 @@ PODS = ("", "v1", "pods")
 NAMESPACES = ("", "v1", "namespaces")
 
 
-async def startup(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
-    """Set kopf up, then look at everything there is."""
+async def startup(settings: kopf.OperatorSettings, **_: object) -> None:
+    """Set kopf up. Everything else is started and stopped around kopf (start.py): here errors are retried for ever."""
     configure(settings)
-    await _operator(memo).start()
-
-
-async def cleanup(memo: kopf.Memo, **_: object) -> None:
-    """Stop all passes."""
-    await _operator(memo).close()
 
 
 async def login(memo: kopf.Memo, **_: object) -> kopf.ConnectionInfo:
@@ -102,7 +96,6 @@ def registry(*, clusterwide: bool) -> kopf.OperatorRegistry:
     """The table of decorators; a namespaced operator may not watch Namespaces and learns of labels at the resync."""
     table = kopf.OperatorRegistry()
     kopf.on.startup(registry=table)(startup)
-    kopf.on.cleanup(registry=table)(cleanup)
     kopf.on.login(registry=table)(login)
     kopf.on.probe(registry=table, id="resync", errors=kopf.ErrorsMode.PERMANENT)(probe)
     kopf.on.create(*OBJECTS, registry=table)(object_changed)

@@ -39,8 +39,9 @@ def configure_logs(log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    # kopf tells at INFO of every handler that ran; ours tell what became of it
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # kopf tells at INFO of every handler that ran, and its health endpoint of every probe; we tell what became of it
+    for name in ("kopf", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _as_it_is(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

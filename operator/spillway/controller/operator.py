@@ -13,14 +13,16 @@ from spillway.controller.desire import Policy
 from spillway.controller.objects import GATEWAY_NAME, OWNER_LABEL, Key, label_of, ref_of
 from spillway.controller.observe import observe_all
 from spillway.controller.reconcile import Reconciler
-from spillway.controller.workqueue import WorkQueue
-from spillway.errors import ClusterError, NotFound, SetupError
+from spillway.controller.workqueue import WorkQueue, retry_seconds
+from spillway.errors import ClusterError, NotFound, SetupError, Unreachable
 from spillway.settings import OperatorSettings
 
 # Objects are applied in bursts, and each changes the credentials that their one gateway mounts.
 NAMESPACE_DELAY_SECONDS = 0.2
 # A gateway may write its ledger every second; status copies of it and need not be quicker than people read.
 LEDGER_DELAY_SECONDS = 1.0
+# With the queue's pauses about a minute; then the process ends and its pod's back-off takes over.
+START_ATTEMPTS = 9
 
 logger = structlog.get_logger()
 
@@ -42,10 +44,10 @@ class Operator:
 
         Raises:
             SetupError: the CRDs are not installed.
-            ClusterError: the cluster cannot be read.
+            ClusterError: the cluster cannot be read, for a minute now if it did not answer.
         """
         try:
-            await self.walk()
+            await self._first_walk()
         except NotFound as error:
             raise SetupError(
                 f"Spillway's CRDs are not installed: {error}; kubectl apply --server-side -f crds/"
@@ -117,6 +119,18 @@ class Operator:
     async def _reconcile_namespace(self, namespace: str) -> None:
         for key in await self._reconciler.reconcile_namespace(namespace):
             self._want(key)
+
+    async def _first_walk(self) -> None:
+        # an API server says 429 while a CRD's storage is set up, and nothing at all while it starts itself
+        for failures in range(1, START_ATTEMPTS):
+            try:
+                await self.walk()
+            except Unreachable as error:
+                logger.warning("cluster not ready, will try again", message=str(error))
+                await asyncio.sleep(retry_seconds(failures))
+            else:
+                return
+        await self.walk()
 
     async def _walk_for_ever(self) -> None:
         while True:

@@ -168,6 +168,7 @@ class Reconciler:
             return  # deleted meanwhile
         event = transition_event(body, _previous(body), status, self._clock())
         if event is not None:
+            logger.info("readiness changed", object=str(ref), reason=event["reason"], message=event["message"])
             await self._say(event)
 
     async def _say(self, event: Object) -> None:

@@ -62,8 +62,18 @@ def _profiles(settings: OperatorSettings) -> Profiles:
 
 
 async def _serve(settings: OperatorSettings, policy: Policy) -> None:
-    operator = Operator(await Cluster.connect(), policy, settings)
     logger.info("operator starting", namespaces=list(settings.namespaces) or "all", image=settings.image)
+    operator = Operator(await Cluster.connect(), policy, settings)
+    try:
+        await operator.start()
+        await _watch(operator, settings)
+    finally:
+        await operator.close()
+    logger.info("operator stopped")
+
+
+async def _watch(operator: Operator, settings: OperatorSettings) -> None:
+    """Run kopf until a signal, or until a watch is lost for good: then the process ends, and its pod begins anew."""
     health = f"http://{settings.health_host}:{settings.health_port}/healthz" if settings.health_port else None
     await kopf.operator(
         registry=registry(clusterwide=not settings.namespaces),
@@ -73,4 +83,3 @@ async def _serve(settings: OperatorSettings, policy: Policy) -> None:
         namespaces=settings.namespaces,
         liveness_endpoint=health,
     )
-    logger.info("operator stopped")
