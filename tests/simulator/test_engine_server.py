@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import openai
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientResponse, ClientSession
 
 from simulator.processes import EngineProcess, StartEngine, poll
 
@@ -298,17 +298,22 @@ async def test_a_burst_past_the_limit_is_told_so_inside_the_stream(
 ) -> None:
     engine = start_engine("--served-model-name", "chat", "--max-num-queued-reqs", "2")
 
-    async def ask() -> str:
-        body = HELLO | {"stream": True, "max_tokens": 100}
-        async with http.post(f"{engine.url}/v1/chat/completions", json=body) as response:
-            return await response.text()
+    url = f"{engine.url}/v1/chat/completions"
+    endless = HELLO | {"stream": True, "max_tokens": 30_000}
+
+    async def ask() -> tuple[ClientResponse, bytes]:
+        response = await http.post(url, json=endless)
+        return response, await response.content.readany()
 
     answers = await asyncio.gather(*(ask() for _ in range(8)))
 
-    refused = [answer for answer in answers if '"code":503' in answer]
+    refused = [(response.status, beginning) for response, beginning in answers if b'"code":503' in beginning]
     assert len(refused) == 6
-    in_band = [answer for answer in refused if answer.startswith("data: ")]
-    assert all(answer.endswith("\n\ndata: [DONE]\n\n") and "choices" not in answer for answer in in_band)
+    in_band = [beginning for status, beginning in refused if status == 200]
+    assert all(beginning.startswith(b'data: {"error":') for beginning in in_band)
+    assert all(beginning.endswith(b"\n\ndata: [DONE]\n\n") for beginning in in_band)
+    for response, _ in answers:
+        response.close()
 
 
 async def test_headers_come_before_the_request_is_scheduled(start_engine: StartEngine, http: ClientSession) -> None:
