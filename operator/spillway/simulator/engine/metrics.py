@@ -91,17 +91,7 @@ class Metrics:
         self.queue_time = histogram(
             "vllm:request_queue_time_seconds", "Time waiting, observed when the request ends.", _REQUEST_BUCKETS
         )
-        blocks = coefficients.kv_tokens // BLOCK_TOKENS
-        facts = {
-            "block_size": str(BLOCK_TOKENS),
-            "cache_dtype": "auto",
-            "engine": "0",
-            "gpu_memory_utilization": str(utilization),
-            "kv_cache_max_concurrency": f"{coefficients.kv_tokens / max_model_len:.2f}",
-            "kv_cache_size_tokens": str(blocks * BLOCK_TOKENS),
-            "num_gpu_blocks": str(blocks),
-        }
-        Gauge("vllm:cache_config_info", "Static capacity.", tuple(facts), registry=self.registry).labels(**facts).set(1)
+        _tell_capacity(self.registry, coefficients, max_model_len, utilization)
         self.http = Counter(
             "http_requests", "Total number of requests by method, status and handler.",
             ("handler", "method", "status"), registry=self.registry,
@@ -114,3 +104,19 @@ class Metrics:
         self._waiting_for_capacity.set(batch.waiting)
         self._kv_usage.set(batch.reserved_tokens / self._kv_tokens)
         return generate_latest(self.registry)
+
+
+def _tell_capacity(
+    registry: CollectorRegistry, coefficients: Coefficients, max_model_len: int, utilization: float
+) -> None:
+    blocks = coefficients.kv_tokens // BLOCK_TOKENS
+    facts = {
+        "block_size": str(BLOCK_TOKENS),
+        "cache_dtype": "auto",
+        "engine": "0",
+        "gpu_memory_utilization": str(utilization),
+        "kv_cache_max_concurrency": f"{coefficients.kv_tokens / max_model_len:.2f}",
+        "kv_cache_size_tokens": str(blocks * BLOCK_TOKENS),
+        "num_gpu_blocks": str(blocks),
+    }
+    Gauge("vllm:cache_config_info", "Static capacity.", tuple(facts), registry=registry).labels(**facts).set(1)
