@@ -41,7 +41,7 @@ class AcceleratorProfile(Facts):
     memory_gib: float = Field(alias="memoryGiB", gt=0)
     # Of one node: a replica does not reach over nodes.
     max_count: int = Field(default=8, ge=1, le=64)
-    node_selector: Mapping[str, str] = MappingProxyType({})
+    node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     runtime_class_name: str = ""
 

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from crd_cases import changed
+from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
+from spillway.errors import DoesNotFit, InvalidObject, UnknownProfile
+from spillway.sizing import models
+from spillway.sizing.models import ModelFacts, catalogue, find_model, marked_quantization
+from spillway.sizing.plan import GIB, Load, Plan, divides, fits, kv_bytes_per_token, memory_terms, plan_deployment
+from spillway.sizing.profiles import default_profiles, load_profiles
+
+LEAST = {
+    "apiVersion": "spillway.dev/v1alpha1",
+    "kind": "LLMDeployment",
+    "metadata": {"name": "chat"},
+    "spec": {"model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct"}, "accelerator": {"profile": "l4-24gb"}},
+}
+
+
+def deployment(uri: str, profile: str, **spec: Any) -> LLMDeployment:
+    change = {"spec.model.uri": uri, "spec.accelerator.profile": profile}
+    return parse_deployment(changed(LEAST, change | {f"spec.{name}": value for name, value in spec.items()}))
+
+
+def plan(uri: str, profile: str, **spec: Any) -> Plan:
+    return plan_deployment(deployment(uri, profile, **spec), default_profiles())
+
+
+def weights_gib(of: Plan) -> float:
+    (weights,) = [term.bytes_per_accelerator for term in of.terms if term.name == "weights"]
+    return weights * of.accelerators / GIB
+
+
+# How many accelerators
+
+
+@pytest.mark.parametrize(
+    ("uri", "profile", "spec", "accelerators"),
+    [
+        ("hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb", {}, 1),
+        ("hf://meta-llama/Llama-3.1-8B-Instruct", "l4-24gb", {}, 1),
+        # 128k tokens of cache are 16 GiB more than its weights leave on one
+        ("hf://meta-llama/Llama-3.1-8B-Instruct", "l4-24gb", {"contextLength": 131072}, 2),
+        ("hf://Qwen/Qwen2.5-14B-Instruct", "l4-24gb", {}, 2),
+        ("hf://Qwen/Qwen2.5-32B-Instruct", "a100-80gb", {}, 1),
+        ("hf://meta-llama/Llama-3.3-70B-Instruct", "h100-80gb", {}, 2),
+        ("hf://meta-llama/Llama-3.3-70B-Instruct", "h100-80gb", {"contextLength": 131072}, 4),
+        ("hf://hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4", "l4-24gb", {}, 4),
+        ("hf://mistralai/Mixtral-8x7B-Instruct-v0.1", "a100-80gb", {}, 2),
+        ("hf://Qwen/Qwen3-32B", "h100-80gb", {"quantization": {"method": "FP8", "kvCacheDType": "FP8"}}, 1),
+    ],
+)
+def test_the_fewest_that_fit_are_taken(uri: str, profile: str, spec: dict[str, Any], accelerators: int):
+    made = plan(uri, profile, **spec)
+    assert (made.accelerators, made.tensor_parallel) == (accelerators, accelerators)
+    assert made.memory_required_bytes is not None
+    assert made.memory_required_bytes <= made.memory_available_bytes
+    assert made.kv_cache_tokens is not None
+    assert made.kv_cache_tokens >= made.context_length
+
+
+def test_one_fewer_would_not_have_fitted():
+    facts = find_model("meta-llama/Llama-3.3-70B-Instruct")
+    assert facts is not None
+    load = Load(facts=facts, bits_per_weight=16, kv_bytes=2, context_tokens=8192)
+    h100 = default_profiles()["h100-80gb"]
+    assert [fits(load, h100, count) for count in (1, 2)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "shares"),
+    [(28, 4, [1, 2, 4]), (40, 10, [1, 2, 5, 10]), (64, 8, [1, 2, 4, 8, 16]), (32, 32, [1, 2, 4, 8, 16])],
+)
+def test_accelerators_share_heads_evenly(heads: int, kv_heads: int, shares: list[int]):
+    facts = catalogue()["phi-4"].model_copy(update={"attention_heads": heads, "kv_heads": kv_heads})
+    assert [count for count in range(1, 17) if divides(facts, count)] == shares
+
+
+def test_a_stated_count_is_kept():
+    assert plan("hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb", **{"accelerator.count": 4}).tensor_parallel == 4
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("uri", "gib"),
+    [
+        # sizes of the repositories' own safetensors files, in GiB
+        ("hf://Qwen/Qwen2.5-7B-Instruct", 14.19),
+        ("hf://Qwen/Qwen2.5-7B-Instruct-AWQ", 5.19),
+        ("hf://meta-llama/Llama-3.1-8B-Instruct", 14.96),
+        ("hf://hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4", 5.34),
+    ],
+)
+def test_weights_are_as_big_as_the_files(uri: str, gib: float):
+    assert weights_gib(plan(uri, "l4-24gb")) == pytest.approx(gib, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kv_heads", "head_size", "kv_bytes", "count", "bytes_per_token"),
+    [
+        (4, 2, 64, 2, 1, 2048),  # measured: 1 GiB held 524,288 tokens
+        (32, 8, 128, 2, 1, 131072),
+        (32, 8, 128, 1, 1, 65536),
+        (80, 8, 128, 2, 8, 40960),
+        (80, 8, 128, 2, 16, 40960),  # one KV head each, from there on copied
+    ],
+)
+def test_cache_of_a_token(layers: int, kv_heads: int, head_size: int, kv_bytes: int, count: int, bytes_per_token: int):
+    shape = {"layers": layers, "kv_heads": kv_heads, "head_size": head_size}
+    load = Load(catalogue()["phi-4"].model_copy(update=shape), 16, kv_bytes, 8192)
+    assert kv_bytes_per_token(load, count) == bytes_per_token
+
+
+def test_fp8_halves_the_cache_and_so_doubles_its_tokens():
+    wide = plan("hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb")
+    narrow = plan("hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb", quantization={"kvCacheDType": "FP8"})
+    assert wide.kv_cache_tokens is not None
+    assert narrow.kv_cache_tokens == pytest.approx(2 * wide.kv_cache_tokens, rel=0.001)
+
+
+def test_the_terms_add_up_to_what_is_required():
+    made = plan("hf://meta-llama/Llama-3.3-70B-Instruct", "h100-80gb")
+    assert [term.name for term in made.terms] == ["weights", "activations", "runtime", "cache of one request"]
+    assert made.memory_required_bytes == 2 * sum(term.bytes_per_accelerator for term in made.terms)
+    assert made.memory_available_bytes == 2 * int(79.1 * GIB * 0.92)
+
+
+def test_more_accelerators_share_the_weights():
+    facts = catalogue()["llama-3.3-70b-instruct"]
+    load = Load(facts, 16, 2, 8192)
+    h100 = default_profiles()["h100-80gb"]
+    two, four = (memory_terms(load, h100, count)[0].bytes_per_accelerator for count in (2, 4))
+    assert two == pytest.approx(2 * four, rel=1e-6)
+
+
+# What the name tells
+
+
+@pytest.mark.parametrize(
+    ("repository", "method"),
+    [
+        ("Qwen/Qwen2.5-7B-Instruct", "None"),
+        ("Qwen/Qwen2.5-7B-Instruct-AWQ", "AWQ"),
+        ("hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4", "AWQ"),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "GPTQ"),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int8", "GPTQ"),
+        ("neuralmagic/Meta-Llama-3.1-8B-Instruct-FP8-dynamic", "FP8"),
+        ("someone/hawq-7b", "None"),
+    ],
+)
+def test_the_method_is_read_from_the_name(repository: str, method: str):
+    assert marked_quantization(repository) == method
+
+
+@pytest.mark.parametrize(
+    ("repository", "parameters"),
+    [
+        ("someone/Foo-7B", 7_000_000_000),
+        ("someone/foo-1.5b-chat", 1_500_000_000),
+        ("someone/foo-8x7b", 56_000_000_000),
+        ("someone/SmolThing-360M-Instruct", 360_000_000),
+        ("someone/Foo-13B-AWQ", 13_000_000_000),
+        ("models/fine-tuned/foo-3b", 3_000_000_000),
+    ],
+)
+def test_the_size_of_an_unknown_model_is_read_from_its_name(repository: str, parameters: int):
+    facts = find_model(repository)
+    assert facts is not None
+    assert (facts.parameters, facts.estimated) == (parameters, True)
+
+
+@pytest.mark.parametrize("repository", ["someone/foo", "someone/foo-v2b", "someone/abc123b4", "someone/foo-0b"])
+def test_a_name_without_a_size_tells_nothing(repository: str):
+    assert find_model(repository) is None
+
+
+@pytest.mark.parametrize("name", ["Meta-Llama-3.1-8B-Instruct", "llama-3.1-8b-instruct", "Llama-3.1-8B-Instruct-AWQ"])
+def test_a_known_model_is_known_whoever_copied_it(name: str):
+    facts = find_model(f"someone/{name}")
+    assert facts is not None
+    assert (facts.parameters, facts.estimated) == (8_030_261_248, False)
+
+
+# Context
+
+
+@pytest.mark.parametrize(
+    ("uri", "spec", "context"),
+    [
+        ("hf://Qwen/Qwen2.5-7B-Instruct-AWQ", {}, 8192),
+        ("hf://Qwen/Qwen2.5-7B-Instruct-AWQ", {"contextLength": 32768}, 32768),
+        ("hf://meta-llama/Llama-2-7b-chat-hf", {}, 4096),
+        ("hf://someone/Foo-7B", {}, 8192),
+    ],
+)
+def test_the_context_is_as_stated_or_what_the_model_can(uri: str, spec: dict[str, Any], context: int):
+    assert plan(uri, "l4-24gb", **spec).context_length == context
+
+
+# What is refused, and what to do about it
+
+
+def refused(error: type[InvalidObject], uri: str, profile: str, **spec: Any) -> InvalidObject:
+    with pytest.raises(error) as caught:
+        plan(uri, profile, **spec)
+    return caught.value
+
+
+def test_an_unknown_profile_is_told_with_the_choices():
+    error = refused(UnknownProfile, "hf://Qwen/Qwen2.5-7B-Instruct", "h200")
+    assert (error.field, error.reason) == ("spec.accelerator.profile", "UnknownProfile")
+    assert "a100-80gb, h100-80gb, l4-24gb" in error.cure
+
+
+def test_what_does_not_fit_is_told_with_numbers_and_cures():
+    error = refused(DoesNotFit, "hf://meta-llama/Llama-3.3-70B-Instruct", "l4-24gb", **{"accelerator.count": 4})
+    assert error.reason == "DoesNotFit"
+    assert "on each of 4 x l4-24gb, which offers 20.2 GiB: weights 32.9" in error.problem
+    assert error.cure.startswith("set spec.accelerator.count to 8")
+
+
+def test_a_context_that_does_not_fit_is_told_with_one_that_does():
+    error = refused(
+        DoesNotFit, "hf://meta-llama/Llama-3.1-8B-Instruct", "l4-24gb", contextLength=65536, **{"accelerator.count": 1}
+    )
+    room = int(error.cure.removeprefix("set spec.contextLength to at most ").split(",")[0])
+    assert plan("hf://meta-llama/Llama-3.1-8B-Instruct", "l4-24gb", contextLength=room, **{"accelerator.count": 1})
+    refused(
+        DoesNotFit,
+        "hf://meta-llama/Llama-3.1-8B-Instruct",
+        "l4-24gb",
+        contextLength=room + 32,
+        **{"accelerator.count": 1},
+    )
+
+
+def test_a_context_beyond_the_models_own_is_refused():
+    error = refused(InvalidObject, "hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb", contextLength=32769)
+    assert (error.field, error.reason) == ("spec.contextLength", "ContextTooLong")
+    assert error.cure == "set it to at most 32768"
+
+
+def test_a_count_that_cannot_share_the_heads_is_refused_with_those_that_can():
+    error = refused(InvalidObject, "hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb", **{"accelerator.count": 3})
+    assert error.field == "spec.accelerator.count"
+    assert "state one of 1, 2, 4" in error.cure
+
+
+def test_a_count_beyond_a_node_is_refused():
+    error = refused(InvalidObject, "hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb", **{"accelerator.count": 16})
+    assert error.cure == "state at most 8"
+
+
+def test_a_method_against_the_name_is_refused():
+    error = refused(InvalidObject, "hf://Qwen/Qwen2.5-7B-Instruct-AWQ", "l4-24gb", quantization={"method": "FP8"})
+    assert error.field == "spec.quantization.method"
+    assert "says AWQ" in error.problem
+
+
+def test_a_model_of_unknown_size_needs_a_stated_count():
+    error = refused(InvalidObject, "hf://someone/foo", "l4-24gb")
+    assert (error.field, error.reason) == ("spec.model.uri", "UnknownModel")
+    made = plan("hf://someone/foo", "l4-24gb", **{"accelerator.count": 2})
+    assert (made.accelerators, made.memory_required_bytes, made.kv_cache_tokens) == (2, None, None)
+
+
+# The data files
+
+
+def entries() -> list[models.CatalogueEntry]:
+    return list({id(facts): facts for facts in catalogue().values()}.values())  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("facts", entries(), ids=lambda facts: facts.names[0])
+def test_the_parameters_of_the_catalogue_follow_from_its_shapes(facts: ModelFacts):
+    """Embedding, attention, gated feed-forward; norms and biases are the rest, well under a thousandth."""
+    attention = facts.hidden_size * facts.head_size * (2 * facts.attention_heads + 2 * facts.kv_heads)
+    feed_forward = 3 * facts.hidden_size * facts.feed_forward_size * facts.experts
+    counted = facts.embedding_parameters + facts.layers * (attention + feed_forward)
+    assert facts.parameters == pytest.approx(counted, rel=0.001)
+    assert facts.parameters >= counted
+
+
+def test_the_catalogue_names_its_sources():
+    assert len(entries()) >= 12
+    for entry in entries():
+        assert entry.source.startswith("https://huggingface.co/")
+        assert dt.date.fromisoformat(entry.date)
+
+
+def test_no_two_models_of_the_catalogue_share_a_name():
+    names = [name for entry in entries() for name in entry.names]
+    assert sorted(names) == sorted(set(names)) == sorted(catalogue())
+
+
+def test_the_profiles_that_come_with_spillway():
+    assert sorted(default_profiles()) == ["a100-80gb", "h100-80gb", "l4-24gb"]
+    for profile in default_profiles().values():
+        assert profile.resource_name == "nvidia.com/gpu"
+        assert "nvidia.com/gpu.product" in profile.node_selector
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- {name: a, memoryGiB: 1, colour: red}", "colour"),
+        ("- {name: a}", "memoryGiB"),
+        ("- {name: A, memoryGiB: 1}", "name"),
+        ("- {name: a, memoryGiB: 0}", "memoryGiB"),
+        ("{a: 1}", "list"),
+        ("- {", "accelerator profiles"),
+        ("- {name: a, memoryGiB: 1}\n- {name: a, memoryGiB: 2}", "a is there twice"),
+    ],
+)
+def test_a_bad_profiles_file_says_what_is_wrong(text: str, said: str):
+    with pytest.raises(InvalidObject, match=said):
+        load_profiles(text)
+
+
+def test_an_empty_profiles_file_holds_none_and_the_error_says_so():
+    with pytest.raises(UnknownProfile, match="none is set up"):
+        plan_deployment(deployment("hf://Qwen/Qwen2.5-7B-Instruct", "l4-24gb"), load_profiles(""))
