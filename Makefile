@@ -38,9 +38,8 @@ format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: $(READY) ## write the generated files anew (CRDs, their copies, reference pages)
-	@$(BIN)/python -m spillway crds --write crds
-	@$(BIN)/python tools/reference.py
+generate: $(READY) ## write the generated files anew (CRDs)
+	@$(BIN)/spillway crds --write crds
 
 verify: $(READY) ## generated files are current
 	@tools/verify $(BIN)

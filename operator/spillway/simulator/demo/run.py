@@ -41,7 +41,7 @@ async def _demo(screen: Screen, seconds: int, limit_usd: Decimal, seed: int) -> 
     screen.say("Spillway demo", style="bold")
     screen.say("Real: the Kubernetes control plane, operator, gateway, the OpenAI SDK as client.")
     screen.say(
-        "Simulated, and said so wherever they are seen: GPUs, the vLLM engines on them, the cloud that records and bills."
+        "Simulated, and said so wherever seen: GPUs, the vLLM engines on them, the cloud that records and bills."
     )
     chat = sample.read_sample("chat")
     screen.step("Kubernetes control plane (built once from Go modules, then cached)")
