@@ -22,7 +22,7 @@ from spillway.routing.messages import Record
 from spillway.routing.sensitivity import classify
 
 LABEL_HEADER: Final = "x-spillway-data-class"
-REQUEST_ID_KEY: Final = "spillway_request_id"
+REQUEST_ID_KEY: Final = web.RequestKey("request_id", str)
 
 
 class Handler:
@@ -40,10 +40,10 @@ class Handler:
         self._record = record
         self._now = now
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises BadRequest for what cannot be served as it is."""
         arrived = self._now()
-        request_id: str = request[REQUEST_ID_KEY]
+        request_id = request[REQUEST_ID_KEY]
         body = await request.read()
         intake = parse(Endpoint(request.path), body)
         served = self._table.find(intake.model)

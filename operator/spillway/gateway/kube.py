@@ -116,25 +116,18 @@ class KubeClient:
             )
             answer = await self._api.call_api(*serialized, _request_timeout=limits)
             response: aiohttp.ClientResponse = answer.response
-            if response.status >= 400:
-                _raise(response.status, f"{method} {path}: {(await response.text())[:500]}")
+            refusal = await response.text() if response.status >= 400 else ""
         except (aiohttp.ClientError, OSError, TimeoutError, ConfigException) as error:
             raise Unreachable(f"{method} {path}: {error!r}") from error
+        if response.status >= 400:
+            raise _error(response.status, f"{method} {path}: {refusal[:500]}")
         return response
 
 
-def _raise(status: int, message: str) -> None:
-    if status == 404:
-        raise NotFound(message)
-    if status == 409:
-        raise Conflict(message)
-    if status == 410:
-        raise WatchExpired(message)
-    if status == 422:
-        raise Invalid(message)
-    if status == 403:
-        raise Forbidden(message)
-    raise Unreachable(f"{status} {message}")
+def _error(status: int, message: str) -> Exception:
+    """An answer of the API server as an error of ours."""
+    kinds = {403: Forbidden, 404: NotFound, 409: Conflict, 410: WatchExpired, 422: Invalid}
+    return kinds[status](message) if status in kinds else Unreachable(f"{status} {message}")
 
 
 def _event(line: bytes) -> Json:
@@ -142,7 +135,7 @@ def _event(line: bytes) -> Json:
     if event.get("type") == "ERROR":
         status = event.get("object")
         code = status.get("code") if isinstance(status, dict) else None
-        _raise(code if isinstance(code, int) else 500, line.decode(errors="replace")[:500])
+        raise _error(code if isinstance(code, int) else 500, line.decode(errors="replace")[:500])
     return event
 
 

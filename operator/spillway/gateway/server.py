@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import orjson
+import structlog
 from aiohttp import web
 
 from spillway.errors import BadRequest
@@ -26,6 +27,8 @@ from spillway.routing.messages import Record
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 32 * 1024
+
+_log: Final = structlog.get_logger("spillway.gateway.server")
 
 
 @dataclass(slots=True)
@@ -78,7 +81,7 @@ def build_app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_in_openai_shape])
     handler = Handler(table, upstreams, record, now)
     for endpoint in Endpoint:
-        app.router.add_post(endpoint.value, handler)
+        app.router.add_post(endpoint.value, handler.serve)
     app.router.add_get("/v1/models", models)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
@@ -107,6 +110,9 @@ async def _in_openai_shape(
         path = f"{request.method} {request.path[:200]}"
         message = f"{path} is not served here." if problem.status == 404 else f"{path}: {problem.reason}."
         answer = answers.error(problem.status, message, code="unknown_url" if problem.status == 404 else None)
+    except Exception:
+        _log.exception("a bug stopped this request", request_id=request_id)
+        answer = answers.error(500, "The gateway failed on this request.", code="internal_error")
     else:
         if not response.prepared:
             response.headers.setdefault(answers.REQUEST_ID, request_id)

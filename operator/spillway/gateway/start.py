@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,10 +38,11 @@ RETURN_LEASES_WITHIN_SECONDS: Final = 5.0
 OBSERVE_EVERY_SECONDS: Final = 1.0
 
 
-def run(settings: GatewaySettings) -> int:
-    """Serve until SIGTERM or SIGINT; the process's exit code: 0 after a drain, 1 when a part of us died."""
+def run(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; exits with code 1 when a part of the gateway died."""
     configure_log()
-    return uvloop.run(_run(settings))
+    if not uvloop.run(_run(settings)):
+        sys.exit(1)
 
 
 def configure_log() -> None:
@@ -62,7 +63,13 @@ def configure_log() -> None:
 class Gateway:
     """All parts of one gateway, and the tasks that keep them current."""
 
-    def __init__(self, settings: GatewaySettings, store: LedgerStore, upstreams: Upstreams) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        store: LedgerStore,
+        upstreams: Upstreams,
+        write_audit: Callable[[bytes], object] = to_standard_output,
+    ) -> None:
         self.settings = settings
         self.readiness = Readiness()
         self._store = store
@@ -76,7 +83,7 @@ class Gateway:
         self.app = build_app(
             self.table,
             upstreams,
-            Audit(to_standard_output, time.monotonic),
+            Audit(write_audit, time.monotonic),
             self.metrics,
             self.readiness,
             time.monotonic,
@@ -123,7 +130,8 @@ class Gateway:
             self.died.set()
 
 
-async def _run(settings: GatewaySettings) -> int:
+async def _run(settings: GatewaySettings) -> bool:
+    """Whether it ended because it was told to."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -135,7 +143,7 @@ async def _run(settings: GatewaySettings) -> int:
         _watch_all(gateway, client)
         gateway.keep(gateway.observe())
         await serve_until(gateway, told)
-    return 1 if gateway.died.is_set() else 0
+    return not gateway.died.is_set()
 
 
 def _watch_all(gateway: Gateway, client: KubeClient) -> None:
@@ -153,15 +161,22 @@ def _watch_all(gateway: Gateway, client: KubeClient) -> None:
     )
 
 
-async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
-    """Serve until `told` is set or a part dies; then finish what is in flight, at most for the drain's time."""
+async def listen(gateway: Gateway) -> web.AppRunner:
+    """Accept requests; `cleanup` of what is returned ends that and waits for those in flight."""
     settings = gateway.settings
+    # handler_cancellation: a caller that leaves ends its request at once, which aiohttp does not do by default.
     runner = web.AppRunner(
         gateway.app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.drain_seconds
     )
     await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-    await site.start()
+    await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+    return runner
+
+
+async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
+    """Serve until `told` is set or a part dies; then finish what is in flight, at most for the drain's time."""
+    settings = gateway.settings
+    runner = await listen(gateway)
     _log.info("listening", host=settings.host, port=settings.port, namespace=settings.namespace)
     waiting = [asyncio.ensure_future(event.wait()) for event in (told, gateway.died)]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
