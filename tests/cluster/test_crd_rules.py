@@ -300,3 +300,20 @@ async def test_the_table_of_kubectl_shows_the_columns(control_plane: ControlPlan
         ]
     )
     assert row.split()[:2] == ["chat", "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"]
+
+
+@pytest.mark.parametrize(
+    "story", sorted((ROOT / "tests/data").glob("*/output.yaml")), ids=lambda path: path.parent.name
+)
+async def test_what_is_rendered_is_accepted_without_a_warning_in_a_restricted_namespace(
+    control_plane: ControlPlane, kinds: KubeAPI, namespace: str, story: Path
+):
+    level = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+    await kinds.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": level}})
+    text = (await asyncio.to_thread(story.read_text)).replace("namespace: models", f"namespace: {namespace}")
+    done = await asyncio.to_thread(
+        control_plane.kubectl,
+        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"),
+        stdin=text,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
