@@ -237,6 +237,7 @@ def _misinformed(
         if route is None:
             continue  # its first pass is still to come
         effective = told.policy.may_leave if told.policy else None
-        if route.status != truth.status or may_leave.get(ref.name, effective) != effective:
+        is_true = (route.status, route.reason) == (truth.status, truth.reason)
+        if not is_true or may_leave.get(ref.name, effective) != effective:
             keys.append(Key(ref.namespace, ref.name))
     return tuple(keys)

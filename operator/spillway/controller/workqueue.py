@@ -60,6 +60,11 @@ class WorkQueue(Generic[K]):
         entry.due = min(entry.due, due)
         entry.woken.set()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no pass is asked for or under way."""
+        return not self._tasks
+
     async def close(self) -> None:
         """Stop what is under way and forget the rest."""
         tasks = tuple(self._tasks)

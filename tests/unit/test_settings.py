@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from spillway.errors import InvalidSetting
+from spillway.settings import OperatorSettings, read_settings
+
+
+def test_without_anything_set_the_defaults_hold():
+    assert read_settings({}) == OperatorSettings()
+    assert read_settings({"SPILLWAY_IMAGE": ""}, {"image": ""}) == OperatorSettings()
+
+
+def test_each_field_is_read_from_its_variable():
+    settings = read_settings(
+        {
+            "SPILLWAY_IMAGE": "registry/spillway:1",
+            "SPILLWAY_NAMESPACES": "a, b,",
+            "SPILLWAY_PROFILES_FILE": "/etc/spillway/profiles.yaml",
+            "SPILLWAY_ALLOWED_HOSTS": "api.example.com,llm.example.org",
+            "SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE": "None",
+            "SPILLWAY_GATEWAY_REPLICAS": "3",
+            "SPILLWAY_RESYNC_SECONDS": "60",
+            "SPILLWAY_CONCURRENCY": "4",
+            "SPILLWAY_HEALTH_PORT": "0",
+            "SPILLWAY_HEALTH_HOST": "127.0.0.1",
+            "SPILLWAY_LOG_FORMAT": "JSON",
+        }
+    )
+    assert settings == OperatorSettings(
+        image="registry/spillway:1",
+        namespaces=("a", "b"),
+        profiles_file=Path("/etc/spillway/profiles.yaml"),
+        allowed_hosts=("api.example.com", "llm.example.org"),
+        unlabelled_namespace_may_leave="None",
+        gateway_replicas=3,
+        resync_seconds=60.0,
+        concurrency=4,
+        health_port=0,
+        health_host="127.0.0.1",
+        log_format="JSON",
+    )
+    unset = [field.name for field in dataclasses.fields(settings) if getattr(settings, field.name) == field.default]
+    assert unset == []
+
+
+def test_an_option_wins_over_its_variable():
+    assert read_settings({"SPILLWAY_GATEWAY_REPLICAS": "3"}, {"gateway_replicas": "1"}).gateway_replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "message"),
+    [
+        ({"SPILLWAY_GATEWAY_REPLICAS": "many"}, {}, "SPILLWAY_GATEWAY_REPLICAS: 'many' must be a number"),
+        ({"SPILLWAY_GATEWAY_REPLICAS": "0"}, {}, "SPILLWAY_GATEWAY_REPLICAS: '0' must be at least 1"),
+        ({"SPILLWAY_RESYNC_SECONDS": "nan"}, {}, "SPILLWAY_RESYNC_SECONDS: 'nan' must be at least 1"),
+        ({}, {"log_format": "xml"}, "--log-format: 'xml' must be one of Auto, JSON, Text"),
+        (
+            {"SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE": "Sensitive"},
+            {},
+            "SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE: 'Sensitive' must be one of None, Public, Internal",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(environment, options, message):
+    with pytest.raises(InvalidSetting, match=f"^{re.escape(message)}$"):
+        read_settings(environment, options)
