@@ -107,7 +107,7 @@ class Session:
             answers.DATA_CLASS: self._facts.classified.data_class.value,
         }
         if state.dispatches:
-            headers[answers.BACKEND] = state.backend
+            headers[answers.BACKEND] = f"{state.place.value}/{state.backend}"
         if self._cost_micros is not None:
             headers[answers.COST] = answers.dollars(self._cost_micros)
         elif state.offer is not None:

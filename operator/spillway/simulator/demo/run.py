@@ -9,7 +9,6 @@ import signal
 import time
 from decimal import Decimal
 
-import uvloop
 from rich.console import Console
 
 from spillway.errors import SetupError
@@ -31,7 +30,7 @@ READY_SECONDS = 90.0
 def run_demo(seconds: int, limit_usd: Decimal, seed: int) -> int:
     """Run it; 0 when every claim held, 1 when one did not or was not shown, 130 after Ctrl-C before the summary."""
     try:
-        return uvloop.run(_demo(Screen(Console(highlight=False)), seconds, limit_usd, seed))
+        return asyncio.run(_demo(Screen(Console(highlight=False)), seconds, limit_usd, seed))
     except KeyboardInterrupt:
         return 130
 

@@ -53,8 +53,8 @@ class Stage:
         Raises:
             SetupError: something could not be started.
         """
-        await self._stack.enter_async_context(self.plane)
         self._keeper = await self._stack.enter_async_context(Keeper(removes=self.directory))
+        await self._stack.enter_async_context(self.plane)
         self.api = await self._stack.enter_async_context(self.plane.api())
         return self
 
@@ -77,7 +77,14 @@ class Stage:
     async def start_node(self, engine_env: dict[str, str]) -> None:
         """Join the simulated GPU node."""
         self.node = await self._stack.enter_async_context(
-            GpuNode(self.api, name="gpu-1", gpus=8, product="NVIDIA-L4", engine_env=engine_env)
+            GpuNode(
+                self.api,
+                name="gpu-1",
+                gpus=8,
+                product="NVIDIA-L4",
+                engine_env=engine_env,
+                directory=self.directory / "node",
+            )
         )
 
     async def start_cloud(self) -> None:
@@ -105,9 +112,9 @@ class Stage:
     async def start_operator(self) -> None:
         """Install CRDs and rights, and start the operator with just those rights."""
         manifests = manifests_dir()
-        await self.kubectl("apply", "--server-side", "-f", str(manifests.parent / "crds"))
-        for name in ("namespace.yaml", "rbac.yaml"):
+        for name in ("namespace.yaml", "operator-rbac.yaml", "gateway-rbac.yaml", "people-rbac.yaml"):
             await self.kubectl("apply", "--server-side", "-f", str(manifests / "base" / name))
+        await self.kubectl("apply", "--server-side", "-k", str(manifests.parent / "crds"))
         account = await asyncio.to_thread(
             self.plane.kubeconfig_for_service_account, "spillway-system", "spillway-operator"
         )

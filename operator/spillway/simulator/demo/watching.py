@@ -101,7 +101,7 @@ class Victim:
         if not counted:
             return
         self.in_flight, self.pod = max(counted)
-        await self._stage.node.kill(NAMESPACE, self.pod)
+        self._stage.node.kill(NAMESPACE, self.pod)
         self.news.append(f"pod {self.pod} was killed with {self.in_flight} requests on it")
 
     async def _requests_on(self, pod: Object) -> int:
