@@ -25,14 +25,20 @@ from spillway.simulator.demo.watching import Victim, Watching
 
 LOAD_SECONDS = 8
 READY_SECONDS = 90.0
+PIPED_WIDTH = 120
 
 
 def run_demo(seconds: int, limit_usd: Decimal, seed: int) -> int:
     """Run it; 0 when every claim held, 1 when one did not or was not shown, 130 after Ctrl-C before the summary."""
     try:
-        return asyncio.run(_demo(Screen(Console(highlight=False)), seconds, limit_usd, seed))
+        return asyncio.run(_demo(Screen(_console()), seconds, limit_usd, seed))
     except KeyboardInterrupt:
         return 130
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
 
 
 async def _demo(screen: Screen, seconds: int, limit_usd: Decimal, seed: int) -> int:
