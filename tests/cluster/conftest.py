@@ -9,6 +9,7 @@ import pytest
 
 from spillway.simulator.controlplane import ControlPlane, running
 from spillway.simulator.kubeapi import KubeAPI
+from spillway.simulator.node import GpuNode
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,14 @@ async def namespace(api: KubeAPI) -> AsyncIterator[str]:
         break
     yield name
     await api.delete(path)
+
+
+@pytest.fixture
+async def gpu_node(api: KubeAPI) -> AsyncIterator[GpuNode]:
+    """Eight simulated NVIDIA L4, and programs for Spillway's image and its engines'; engines load in a second."""
+    name = f"gpu-{secrets.token_hex(3)}"
+    async with GpuNode(api, name=name, engine_env={"SPILLWAY_SIMULATED_LOAD_SECONDS": "1"}) as node:
+        yield node
 
 
 def _print(what: str, seconds: float) -> None:
