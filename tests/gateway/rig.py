@@ -1,9 +1,10 @@
-"""A whole gateway over real sockets, with a ledger in memory and no Kubernetes; and an engine that does as a test says."""
+"""A whole gateway over real sockets, its ledger in memory and no Kubernetes; and engines that do as a test says."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -168,7 +169,7 @@ class Rig:
     async def post(self, body: Any, path: str = "/v1/chat/completions", **headers: str) -> Reply:
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         async with self.http.post(
-            self.url + path, data=data, headers={"content-type": "application/json"} | headers
+            self.url + path, data=io.BytesIO(data), headers={"content-type": "application/json"} | headers
         ) as answer:
             return Reply(
                 answer.status, {name.lower(): value for name, value in answer.headers.items()}, await answer.read()

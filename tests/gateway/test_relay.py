@@ -69,7 +69,7 @@ async def test_an_answer_carries_what_was_decided_and_none_of_the_engines_header
 
     line = await rig.line()
     assert reply.headers["x-spillway-request-id"] == line["request_id"]
-    assert reply.headers["x-spillway-backend"] == "chat-0"
+    assert reply.headers["x-spillway-backend"] == "local/chat-0"
     assert reply.headers["x-spillway-reason"] == "Default"
     assert reply.headers["x-spillway-data-class"] == "Sensitive"
     assert not {"set-cookie", "x-engine", "x-spillway-cost"} & set(reply.headers)
@@ -126,8 +126,14 @@ async def test_after_the_first_content_a_broken_stream_is_cut_and_never_looks_wh
         got = b""
 
         async with rig.http.post(rig.url + "/v1/chat/completions", json=chat(**ASKED)) as answer:
-            with pytest.raises(ClientPayloadError):
-                async for data in answer.content.iter_any():
+            broken = False
+            while not broken:
+                try:
+                    data = await answer.content.readany()
+                except ClientPayloadError:
+                    broken = True
+                else:
+                    assert data, "it looked whole"
                     got += data
 
         assert not good.requests

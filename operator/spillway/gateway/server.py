@@ -110,7 +110,7 @@ async def _in_openai_shape(
         path = f"{request.method} {request.path[:200]}"
         message = f"{path} is not served here." if problem.status == 404 else f"{path}: {problem.reason}."
         answer = answers.error(problem.status, message, code="unknown_url" if problem.status == 404 else None)
-    except Exception:
+    except Exception:  # noqa: BLE001 (whatever it is, the caller gets our shape and other requests go on)
         _log.exception("a bug stopped this request", request_id=request_id)
         answer = answers.error(500, "The gateway failed on this request.", code="internal_error")
     else:

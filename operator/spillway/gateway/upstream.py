@@ -6,6 +6,7 @@ followed and no proxy is taken from the environment, for both could send a promp
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import ssl
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Upstreams:
         try:
             return await session.post(
                 call.url,
-                data=call.body,
+                data=io.BytesIO(call.body),  # aiohttp writes a file in pieces, bytes in one that holds the loop up
                 headers=call.headers,
                 timeout=timeout,
                 ssl=call.tls or True,
