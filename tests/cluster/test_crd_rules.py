@@ -246,6 +246,12 @@ MAY = (
     ("operator", "no", ("update", "llmdeployments.spillway.dev", "-A")),
     ("operator", "no", ("delete", "pods", "-A")),
     ("operator", "no", ("create", "pods", "--subresource=exec", "-A")),
+    ("gateway", "yes", ("watch", "llmdeployments.spillway.dev")),
+    ("gateway", "yes", ("patch", "llmledgers.spillway.dev", "--subresource=status")),
+    ("gateway", "no", ("patch", "llmledgers.spillway.dev")),
+    ("gateway", "no", ("delete", "pods")),
+    ("gateway", "no", ("get", "secrets")),
+    ("gateway", "no", ("list", "namespaces")),
     ("editor", "yes", ("create", "llmdeployments.spillway.dev")),
     ("editor", "yes", ("get", "llmledgers.spillway.dev")),
     ("editor", "no", ("patch", "llmledgers.spillway.dev")),
@@ -254,23 +260,24 @@ MAY = (
 )
 
 
-async def test_the_base_gives_operator_and_editors_no_more_than_they_need(
+async def test_the_base_gives_nobody_more_than_they_need(
     installed: None, control_plane: ControlPlane, kinds: KubeAPI, namespace: str
 ):
     def can(who: str, *asked: str) -> str:
-        user = ["--as=editor"] if who == "editor" else ["--as=system:serviceaccount:spillway-system:spillway-operator"]
-        where = [] if "-A" in asked or "-n" in asked or asked[0] == "bind" else ["-n", namespace]
-        return control_plane.kubectl("auth", "can-i", *asked, *where, *user).stdout.strip()
+        user = "system:serviceaccount:spillway-system:spillway-operator" if who == "operator" else who
+        where = [] if who == "operator" else ["-n", namespace]
+        return control_plane.kubectl("auth", "can-i", *asked, *where, f"--as={user}").stdout.strip()
 
-    await kinds.create(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "editor", "namespace": namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "editor"}],
-        }
-    )
+    for user, role in (("editor", "edit"), ("gateway", "spillway-gateway")):
+        await kinds.create(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": user, "namespace": namespace},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+            }
+        )
     deadline = time.monotonic() + 20
     # the controller manager puts our rules into `edit` when it sees them
     while await asyncio.to_thread(can, "editor", "create", "llmdeployments.spillway.dev") != "yes":

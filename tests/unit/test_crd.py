@@ -194,6 +194,13 @@ def test_what_an_api_server_adds_to_metadata_and_status_is_ignored():
     assert deployment.status is not None
 
 
+def test_a_status_from_a_later_version_does_not_make_an_object_unreadable():
+    document = changed(DEPLOYMENT, {"status": {"fallback": {"state": "Dreaming"}}})
+    assert parse_deployment(document).status is None
+    with pytest.raises(InvalidObject, match=r"spec\.replicas"):
+        parse_deployment(changed(document, {"spec.replicas": -1}))
+
+
 def test_absent_parts_of_spec_are_there_with_their_defaults():
     spec = parse_deployment(
         changed(DEPLOYMENT, {"spec": {"model": {"uri": "hf://a/b"}, "accelerator": {"profile": "x"}}})

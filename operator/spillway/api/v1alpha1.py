@@ -170,6 +170,8 @@ class LLMLedger(StatusModel):
 def parse_deployment(document: Mapping[str, object]) -> LLMDeployment:
     """The LLMDeployment that `document` holds.
 
+    A status that cannot be read is left out: a newer version may have written it, and what is wanted still stands.
+
     Raises:
         InvalidObject: names the first field that cannot be used and what is wrong with it.
     """
@@ -177,6 +179,8 @@ def parse_deployment(document: Mapping[str, object]) -> LLMDeployment:
         return LLMDeployment.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["loc"][:1] == ("status",):
+            return parse_deployment({key: value for key, value in document.items() if key != "status"})
         path = ".".join(str(part) for part in first["loc"]) or "object"
         problem = first["msg"].removeprefix("Value error, ")
         fields = [str(part) for part in first["loc"] if isinstance(part, str)]
