@@ -281,6 +281,15 @@ async def test_a_crash_loop_backs_off_and_says_why(pods: Pods) -> None:
     assert pods.node.logs(pods.namespace, "crash", previous=True) == "out of luck\n"
 
 
+async def test_kubectl_shows_logs(control_plane: ControlPlane, pods: Pods) -> None:
+    main = {"name": "main", "image": "shell", "args": ["echo one; echo two; sleep 1; echo three"]}
+    await pods.create("talks", main, restartPolicy="Never")
+    await pods.log("talks", "two")
+    args = ("logs", "talks", f"--namespace={pods.namespace}")
+    assert (await asyncio.to_thread(control_plane.kubectl, *args, "--tail=1")).stdout == "two\n"
+    assert (await asyncio.to_thread(control_plane.kubectl, *args, "--follow")).stdout == "one\ntwo\nthree\n"
+
+
 async def test_a_killed_container_is_restarted(pods: Pods) -> None:
     script = "echo last words > /dev/termination-log; sleep 60 & wait"
     await pods.create("victim", {"name": "main", "image": "shell", "args": [script]})

@@ -125,7 +125,7 @@ def test_a_verdict_needs_enough_equal_results_in_a_row(results: str, verdicts: l
 
 
 def test_a_node_has_its_gpus_and_says_that_they_are_not_real() -> None:
-    made = node(Facts("g", 4, "NVIDIA-A100-SXM4-80GB", True, "x86_64", "6.1"), "127.2.2.2", NOW)
+    made = node(Facts("g", 4, "NVIDIA-A100-SXM4-80GB", True, "x86_64", "6.1"), "127.2.2.2", 1, NOW)
     labels = made["metadata"]["labels"]
     assert (labels["nvidia.com/gpu.count"], labels["nvidia.com/gpu.memory"]) == ("4", "81920")
     assert (labels["nvidia.com/gpu.family"], labels["kubernetes.io/arch"]) == ("ampere", "amd64")

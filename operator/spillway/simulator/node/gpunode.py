@@ -25,6 +25,7 @@ from spillway.simulator.node import registration, tasks
 from spillway.simulator.node.addresses import HeldAddress
 from spillway.simulator.node.container import Container
 from spillway.simulator.node.images import Images, default_images
+from spillway.simulator.node.kubelet import LogServer
 from spillway.simulator.node.pod import Host, Pod
 from spillway.simulator.node.registration import Facts
 from spillway.simulator.process import Keeper
@@ -113,7 +114,7 @@ class GpuNode:
         """
         self._container(namespace, pod, container).kill(signal.SIGKILL)
 
-    def _container(self, namespace: str, pod: str, container: str | None) -> Container:
+    def _container(self, namespace: str, pod: str, container: str | None = None) -> Container:
         for one in self._pods.values():
             if one.key == (namespace, pod):
                 for candidate in (*one.containers, *one.init):
@@ -144,7 +145,10 @@ class GpuNode:
             back_off=self._back_off,
         )
         self._stack.push_async_callback(self._unregister)
-        node = registration.node(self._facts, address.ip, dt.datetime.now(dt.UTC))
+        kubelet = LogServer(self._container, address.ip, self._api.ca_file, self.directory)
+        kubelet_port = await kubelet.start()
+        self._stack.push_async_callback(kubelet.stop)
+        node = registration.node(self._facts, address.ip, kubelet_port, dt.datetime.now(dt.UTC))
         registered = await self._api.apply({key: node[key] for key in ("apiVersion", "kind", "metadata", "spec")})
         await self._api.patch_status(registered, node["status"])
         self._stack.push_async_callback(self._stop_pods)

@@ -26,7 +26,7 @@ class Facts:
     kernel: str
 
 
-def node(facts: Facts, ip: str, now: dt.datetime) -> Object:
+def node(facts: Facts, ip: str, kubelet_port: int, now: dt.datetime) -> Object:
     """The Node with its status: Ready, with its GPUs, and plainly simulated."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(facts.machine, facts.machine)
     resources = {
@@ -53,6 +53,7 @@ def node(facts: Facts, ip: str, now: dt.datetime) -> Object:
             "capacity": resources,
             "allocatable": resources,
             "addresses": [{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": facts.name}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet_port}},
             "conditions": [
                 _condition("MemoryPressure", "False", "KubeletHasSufficientMemory", now),
                 _condition("DiskPressure", "False", "KubeletHasNoDiskPressure", now),
