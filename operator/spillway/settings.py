@@ -15,6 +15,7 @@ from spillway.errors import InvalidSetting
 
 MayLeaveCeiling = Literal["None", "Public", "Internal"]
 LogFormat = Literal["Auto", "JSON", "Text"]
+LogLevel = Literal["Debug", "Info", "Warning"]
 
 # Where the providers' own APIs answer. Azure gives each customer a host of its own, which the administrator adds.
 PROVIDER_HOSTS = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
@@ -34,8 +35,11 @@ class OperatorSettings:
     """SPILLWAY_ALLOWED_HOSTS: the hosts, separated by commas, that requests may be sent to outside the cluster."""
     unlabelled_namespace_may_leave: MayLeaveCeiling = "Internal"
     """SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE: what may leave a namespace without the label spillway.dev/may-leave."""
-    gateway_replicas: int = 2
-    """SPILLWAY_GATEWAY_REPLICAS: gateway pods in each namespace that has an LLMDeployment."""
+    gateway_replicas: int = 1
+    """SPILLWAY_GATEWAY_REPLICAS: gateway pods in each namespace that has an LLMDeployment.
+
+    Money holds over any number of them; each predicts saturation from what it dispatched itself, so more than one
+    underestimates what the replicas have to do."""
     resync_seconds: float = 300.0
     """SPILLWAY_RESYNC_SECONDS: how often every object is compared with the cluster even if no event came."""
     concurrency: int = 16
@@ -46,6 +50,8 @@ class OperatorSettings:
     """SPILLWAY_HEALTH_HOST: the address on which /healthz answers."""
     log_format: LogFormat = "Auto"
     """SPILLWAY_LOG_FORMAT: JSON, Text, or Auto: Text on a terminal, else JSON."""
+    log_level: LogLevel = "Info"
+    """SPILLWAY_LOG_LEVEL: Debug also says of every write which field made it necessary."""
 
 
 def _one_of(kind: object) -> Callable[[str], str]:
@@ -88,6 +94,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "health_port": _at_least(0, int),
     "health_host": str,
     "log_format": _one_of(LogFormat),
+    "log_level": _one_of(LogLevel),
 }
 
 

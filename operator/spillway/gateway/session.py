@@ -60,7 +60,7 @@ class Session:
         self._committed: int | None = None
         self._cost_micros: int | None = None
         self._attempts: dict[int, Attempt] = {}
-        self._occupied: str | None = None
+        self._occupied: tuple[Place, str] | None = None
         self._reserved: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: dict[asyncio.Task[None], int | None] = {}
@@ -143,14 +143,16 @@ class Session:
                 self._spawn(self._settle(command))
             case messages.Release():
                 self._spawn(self._release(command))
-            case messages.Occupy(replica):
-                pool.occupy(self._question(), replica, now)
-                self._occupied = replica
+            case messages.Occupy(place, backend):
+                self._occupied = place, backend
+                if place is Place.LOCAL:
+                    pool.occupy(self._question(), backend, now)
+                else:
+                    pool.occupy_target(backend)
             case messages.Prefilled(replica):
                 pool.prefilled(request_id, replica, now)
-            case messages.Vacate(replica, trouble):
-                self._occupied = None
-                pool.vacate(request_id, replica, now, trouble=trouble)
+            case messages.Vacate(_, _, trouble):
+                self._vacate(trouble=trouble)
             case messages.Dispatch():
                 self._dispatch(command)
             case messages.SetTimer(attempt, at):
@@ -188,6 +190,15 @@ class Session:
         )
         self._desk.ask(self._held, self)
 
+    def _vacate(self, *, trouble: bool) -> None:
+        if self._occupied is None:
+            raise RuntimeError("vacated what was not occupied")
+        (place, backend), self._occupied = self._occupied, None
+        if place is Place.LOCAL:
+            self._desk.pool.vacate(self._facts.request.request_id, backend, self._desk.now(), trouble=trouble)
+        else:
+            self._desk.pool.vacate_target(backend)
+
     def _question(self) -> Held:
         if self._held is None:
             raise RuntimeError("occupied before it was asked")
@@ -205,6 +216,7 @@ class Session:
             await self._ledger.reserve(command.key, command.micros)
         except (BudgetExhausted, LedgerUnreachable) as refusal:
             _log.debug("not reserved", key=command.key, because=str(refusal))
+            self._observer.blocked(Reason.BUDGET_EXHAUSTED)
             self.feed(messages.ReserveRefused(command.attempt, Reason.BUDGET_EXHAUSTED))
             return
         if self._finished.done():
@@ -268,8 +280,7 @@ class Session:
         for attempt in self._attempts:
             self._abort(attempt)
         if self._occupied is not None:
-            self._desk.pool.vacate(request_id, self._occupied, self._desk.now(), trouble=False)
-            self._occupied = None
+            self._vacate(trouble=False)
         charged = sum(self._reserved.values())
         for key, micros in self._reserved.items():
             self._spawn(self._money().settle(key, micros))

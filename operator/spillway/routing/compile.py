@@ -83,6 +83,7 @@ def _compile_target(target: api.Target, settings: CompileSettings) -> Target | R
         model=target.model,
         price=_compile_price(target.price),
         timeout_seconds=float(target.timeout_seconds),
+        max_concurrent_requests=target.max_concurrent_requests,
         credential=KeyRef(target.secret_ref.name, target.secret_ref.key) if target.secret_ref else None,
         ca_bundle=KeyRef(target.ca_bundle_ref.name, target.ca_bundle_ref.key) if target.ca_bundle_ref else None,
     )

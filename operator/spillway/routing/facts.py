@@ -52,6 +52,7 @@ class Target:
     model: str
     price: Price
     timeout_seconds: float
+    max_concurrent_requests: int = 20
     credential: KeyRef | None = None
     ca_bundle: KeyRef | None = None
 

@@ -12,6 +12,7 @@ to ask again.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -83,6 +84,7 @@ class Pool:
         self.predictor = Predictor()
         self._replicas: dict[str, Replica] = {}
         self._held: dict[str, Held] = {}
+        self._open_at_target: Counter[str] = Counter()
         self._loading = 0
 
     @property
@@ -163,6 +165,14 @@ class Pool:
             in_time=now - held.arrived + predicted <= self.route.slo_ttft_seconds,
         )
 
+    def occupy_target(self, target: str) -> None:
+        """Count one more request that is open at a target."""
+        self._open_at_target[target] += 1
+
+    def vacate_target(self, target: str) -> None:
+        """Count one less."""
+        self._open_at_target[target] -= 1
+
     def prefilled(self, request_id: str, replica_name: str, now: float) -> None:
         """Its first token came."""
         replica = self._replicas[replica_name]
@@ -204,8 +214,8 @@ class Pool:
                 return None
             return Local(best.name, Reason.DEFAULT, predicted) if in_time and self._has_room(best, held) else spill
         if open_now:
-            return Local(best.name, Reason.DEFAULT if in_time else held.stays_because, predicted)
-        return self._wait_or_refuse(held, held.stays_because, now)
+            return Local(best.name, Reason.DEFAULT if in_time else _why_it_stays(held), predicted)
+        return self._wait_or_refuse(held, _why_it_stays(held), now)
 
     def _usable(self, held: Held, now: float) -> list[Replica]:
         """Replicas that may take it: one that already failed it only when there is no other."""
@@ -223,9 +233,13 @@ class Pool:
         return Reason.LOADING if self._loading else Reason.NO_ENDPOINTS
 
     def _spill(self, held: Held, reason: Reason) -> Cloud | None:
-        if not held.targets or reason not in self.route.spill_reasons:
+        if reason not in self.route.spill_reasons:
             return None
-        return Cloud(held.targets[0], reason)
+        for target in self.route.targets:
+            free = self._open_at_target[target.name] < target.max_concurrent_requests
+            if free and target.name in held.targets:
+                return Cloud(target.name, reason)
+        return None
 
     def _wait_or_refuse(self, held: Held, reason: Reason, now: float) -> Refusal | None:
         ahead = sum(
@@ -275,6 +289,11 @@ class Pool:
                 if stay.pending and not stay.streams and now >= stay.dispatched + stay.predicted_seconds:
                     stay.pending = False
                     replica.head_since = now
+
+
+def _why_it_stays(held: Held) -> Reason:
+    """Why it is not in the cloud though it waits here: it may not, or no target takes one more for that reason."""
+    return Reason.SATURATED if held.targets else held.stays_because
 
 
 def _overflow(held: Held) -> Reason:

@@ -186,9 +186,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Occupy:
-    """Count the request on `replica`."""
+    """Count the request on a replica or at a target."""
 
-    replica: str
+    place: Place
+    backend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +201,10 @@ class Prefilled:
 
 @dataclass(frozen=True, slots=True)
 class Vacate:
-    """It is done on `replica`; `trouble` when that failed it."""
+    """It is done there; `trouble` when that failed it."""
 
-    replica: str
+    place: Place
+    backend: str
     trouble: bool
 
 

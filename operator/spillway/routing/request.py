@@ -131,7 +131,7 @@ def _decided(state: State, event: Decided, now: float) -> Step:
     if isinstance(verdict, Local):
         state = replace(state, replica=verdict.replica, reason=verdict.reason)
         state, commands = _dispatch(state, Place.LOCAL, verdict.replica, state.request.local_answer_seconds, now)
-        return state, (Occupy(verdict.replica), *commands)
+        return state, (Occupy(Place.LOCAL, verdict.replica), *commands)
     return _reserve(state, verdict)
 
 
@@ -141,23 +141,25 @@ def _reserve(state: State, verdict: Cloud) -> Step:
         # Asserted here too, on the far side of the pool: what may not leave has no offers.
         raise ImpossibleEvent(f"a spill to {verdict.target!r}, which is not open to this request")
     state = replace(state, phase=Phase.RESERVING, offer=offer, reason=verdict.reason)
-    return state, (Reserve(state.attempt, state.key, offer.reservation_micros),)
+    return state, (Occupy(Place.CLOUD, offer.name), Reserve(state.attempt, state.key, offer.reservation_micros))
 
 
 def _reserved(state: State, _event: Reserved, now: float) -> Step:
     offer = _the(state.offer)
     state = replace(state, reserved_micros=state.reserved_micros + offer.reservation_micros)
     if state.client_gone:
-        released = Release(state.attempt, state.key)
-        return _finish(replace(state, offer=None), Outcome.CLIENT_GONE, 499, released)
+        state, freed = _free(state, served=False, trouble=False)
+        return _finish(state, Outcome.CLIENT_GONE, 499, *freed)
     return _dispatch(state, Place.CLOUD, offer.name, offer.timeout_seconds, now)
 
 
 def _reserve_refused(state: State, event: ReserveRefused, _now: float) -> Step:
+    vacate = Vacate(Place.CLOUD, _the(state.offer).name, trouble=False)
+    state = replace(state, offer=None)
     if state.client_gone:
-        return _finish(replace(state, offer=None), Outcome.CLIENT_GONE, 499)
-    state = replace(state, phase=Phase.HOLDING, attempt=state.attempt + 1, offer=None, cloud_closed=event.reason)
-    return state, (_ask(state),)
+        return _finish(state, Outcome.CLIENT_GONE, 499, vacate)
+    state = replace(state, phase=Phase.HOLDING, attempt=state.attempt + 1, cloud_closed=event.reason)
+    return state, (vacate, _ask(state))
 
 
 def _dispatch(state: State, place: Place, backend: str, answer_seconds: float, now: float) -> Step:
@@ -272,13 +274,14 @@ def _nothing(state: State, _event: Event, _now: float) -> Step:
 def _free(state: State, *, served: bool, trouble: bool) -> tuple[State, tuple[Command, ...]]:
     """Give back the replica or the money of this attempt: law 2, 3 and 5 in one place."""
     if state.replica is not None:
-        return replace(state, replica=None), (Vacate(state.replica, trouble),)
+        return replace(state, replica=None), (Vacate(Place.LOCAL, state.replica, trouble),)
     offer = _the(state.offer)
+    vacate = Vacate(Place.CLOUD, offer.name, trouble)
     if not served:
-        return replace(state, offer=None), (Release(state.attempt, state.key),)
+        return replace(state, offer=None), (Release(state.attempt, state.key), vacate)
     charge = cost_micros(offer.price, state.usage) if state.usage else offer.reservation_micros
     settled = Settle(state.attempt, state.key, charge)
-    return replace(state, offer=None, charged_micros=state.charged_micros + charge), (settled,)
+    return replace(state, offer=None, charged_micros=state.charged_micros + charge), (settled, vacate)
 
 
 def _finish(state: State, outcome: Outcome, status: int, *commands: Command) -> Step:

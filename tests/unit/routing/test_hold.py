@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from routing_values import SPILL_REASONS, route
+from routing_values import SPILL_REASONS, TARGET, route
 from spillway.routing.facts import Route
 from spillway.routing.hold import Cloud, Held, Local, Pool, Refusal, Verdict
 from spillway.routing.outcomes import Reason
@@ -12,8 +14,8 @@ from spillway.routing.outcomes import Reason
 
 def held(name: str, *, arrived: float = 0.0, tokens: int = 400, leaves: bool = True, **changes: object) -> Held:
     values: dict[str, object] = {"output_tokens": 50, "streams": True, "stays_because": Reason.SENSITIVE}
-    targets = ("openai",) if leaves else ()
-    return Held(name, arrived, tokens, targets=targets, **(values | changes))  # type: ignore[arg-type]
+    values["targets"] = ("openai",) if leaves else ()
+    return Held(name, arrived, tokens, **(values | changes))  # type: ignore[arg-type]
 
 
 def pool(*replicas: str, loading: int = 0, **changes: object) -> Pool:
@@ -94,6 +96,18 @@ def test_a_request_whose_hold_expires_stays_if_it_still_makes_it() -> None:
     request = held("r", tokens=100)
     ask(made, 0.0, request)
     assert isinstance(drain(made, 0.11, {"r": request})["r"], Local)
+
+
+def test_a_target_that_has_its_fill_is_passed_over_until_one_ends() -> None:
+    made = pool(targets=(replace(TARGET, max_concurrent_requests=1), replace(TARGET, name="second")), loading=0)
+    both = ("openai", "second")
+    assert ask(made, 0.0, held("r1", targets=both)) == {"r1": Cloud("openai", Reason.NO_ENDPOINTS)}
+    made.occupy_target("openai")
+    assert ask(made, 0.0, held("r2", targets=both)) == {"r2": Cloud("second", Reason.NO_ENDPOINTS)}
+    third = held("r3", targets=("openai",))
+    assert ask(made, 0.0, third) == {}
+    made.vacate_target("openai")
+    assert drain(made, 0.1, {"r3": third}) == {"r3": Cloud("openai", Reason.NO_ENDPOINTS)}
 
 
 def test_after_the_longest_wait_it_is_refused_with_when_to_come_back() -> None:

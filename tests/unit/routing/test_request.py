@@ -99,12 +99,12 @@ def check_order(trace: Trace) -> None:
 
 
 def check_places(trace: Trace) -> None:
-    occupied: list[str] = []
+    occupied: list[tuple[Place, str]] = []
     for command in commands_of(trace):
         if isinstance(command, m.Occupy):
-            occupied.append(command.replica)
+            occupied.append((command.place, command.backend))
         elif isinstance(command, m.Vacate):
-            occupied.remove(command.replica)
+            occupied.remove((command.place, command.backend))
     assert not occupied, "law 5"
     for _, commands in trace:
         dispatches = [c for c in commands if isinstance(c, m.Dispatch)]
@@ -156,13 +156,13 @@ def test_an_event_of_an_older_attempt_changes_nothing() -> None:
 def test_a_client_that_leaves_while_money_is_reserved_gets_it_released() -> None:
     state, _ = start(SPILLABLE)
     state, commands = step(state, m.Decided(1, Cloud("openai", Reason.SATURATED)), 0.0)
-    assert commands == (m.Reserve(1, "r1:1", 20_000),)
+    assert commands == (m.Occupy(Place.CLOUD, "openai"), m.Reserve(1, "r1:1", 20_000))
     state, commands = step(state, m.ClientGone(), 0.1)
     assert commands == ()
     _, commands = step(state, m.Reserved(1), 0.2)
-    assert commands[0] == m.Release(1, "r1:1")
-    assert isinstance(commands[1], m.Record)
-    assert commands[1].outcome is Outcome.CLIENT_GONE
+    assert commands[:2] == (m.Release(1, "r1:1"), m.Vacate(Place.CLOUD, "openai", trouble=False))
+    assert isinstance(commands[2], m.Record)
+    assert commands[2].outcome is Outcome.CLIENT_GONE
 
 
 def test_a_spill_of_what_may_not_leave_is_refused_even_if_the_pool_asks_for_it() -> None:
@@ -175,7 +175,7 @@ def test_without_money_the_request_is_decided_again_as_one_that_stays() -> None:
     state, _ = start(SPILLABLE)
     state, _ = step(state, m.Decided(1, Cloud("openai", Reason.SATURATED)), 0.0)
     state, commands = step(state, m.ReserveRefused(1, Reason.BUDGET_EXHAUSTED), 0.0)
-    assert commands == (m.Ask(2, (), Reason.BUDGET_EXHAUSTED, frozenset(), after_failure=False),)
+    assert commands[-1] == m.Ask(2, (), Reason.BUDGET_EXHAUSTED, frozenset(), after_failure=False)
     assert state.phase is Phase.HOLDING
 
 
@@ -183,7 +183,7 @@ def test_a_replica_that_died_before_the_first_byte_is_replaced_by_another() -> N
     state, _ = start(PRIVATE)
     state, _ = step(state, m.Decided(1, Local("pod-a", Reason.DEFAULT, 0.1)), 0.0)
     state, commands = step(state, m.UpstreamLost(1), 1.0)
-    assert m.Vacate("pod-a", trouble=True) in commands
+    assert m.Vacate(Place.LOCAL, "pod-a", trouble=True) in commands
     assert commands[-1] == m.Ask(2, (), Reason.SENSITIVE, frozenset({"pod-a"}), after_failure=True)
 
 

@@ -41,9 +41,14 @@ class Watching:
         return {_text(pod, "metadata", "name"): _pod_state(pod) for pod in await self._stage.pods()}
 
     async def is_ready(self) -> bool:
-        """Whether the LLMDeployment says Ready and the gateway's pod answers."""
+        """Whether the LLMDeployment says Ready, all its replicas are, and the gateway's pod answers."""
         found = await self._stage.api.find(f"{GROUP_PATH}/llmdeployments/chat")
-        return found is not None and _condition(found, "Ready") == "True" and await self._gateway_pod() is not None
+        if found is None or _condition(found, "Ready") != "True" or await self._gateway_pod() is None:
+            return False
+        spec, status = found.get("spec"), found.get("status")
+        assert isinstance(spec, dict)
+        assert isinstance(status, dict)
+        return bool(status.get("readyReplicas") == spec.get("replicas"))
 
     async def why_not(self) -> str:
         """What there is to see when it did not become ready."""
