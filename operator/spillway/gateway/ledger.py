@@ -97,6 +97,7 @@ class Ledger:
         self._withheld = 0
         self._open: dict[str, _Open] = {}
         self._attempts: list[_Attempt] = []
+        self._failures = 0
         self._renewed: datetime | None = None
         self._waiters: deque[_Waiter] = deque()
         self._wake = asyncio.Event()
@@ -105,7 +106,6 @@ class Ledger:
         self._asked_before = 0
         self._last_asked = self._last_written = self._last_tried = -float("inf")
         self._reachable = True
-        self._failures = 0
         self._short_until = -float("inf")
         self._observed: ObservedGateway | None = None
         self._closing = False
@@ -121,6 +121,11 @@ class Ledger:
     def open_reservations(self) -> int:
         """How many reservations are neither settled nor released."""
         return len(self._open)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the last exchange with the object came about."""
+        return self._reachable
 
     @property
     def exhausted(self) -> bool:

@@ -16,7 +16,6 @@ from spillway.routing.facts import Route, Target
 from spillway.routing.outcomes import Outcome, Place, Reason
 
 SHARE_OVER_SECONDS: Final = 60.0
-_BLOCKING: Final = frozenset({Reason.BUDGET_EXHAUSTED})
 _KEY_REFUSED: Final = frozenset({401, 403})
 
 
@@ -48,8 +47,10 @@ class Observer:
         if place is Place.CLOUD:
             second.cloud += 1
             second.spilled_because = reason
-        elif reason in _BLOCKING:
-            second.blocked_because = reason
+
+    def blocked(self, reason: Reason) -> None:
+        """Take in that a request was to spill and may not, for `reason`."""
+        self._this_second().blocked_because = reason
 
     def target_answered(self, name: str, status: int) -> None:
         """Take in the status of a target's answer: only a refused key makes a target unusable, a success cures it."""
