@@ -247,6 +247,19 @@ def test_a_set_is_compared_by_its_members():
     assert differs({"spec": {"set": ["a", "b"]}}, live("a")) == 'spec.set["b"]'
 
 
+def test_a_list_without_items_is_nobodys_field():
+    fields = {"f:spec": {"f:replicas": {}}}
+    live = {
+        "spec": {"replicas": 1},
+        "metadata": {"managedFields": [{"manager": "spillway", "operation": "Apply", "fieldsV1": fields}]},
+    }
+    assert differs({"spec": {"replicas": 1, "policy": {"mayLeave": []}}}, live) is None
+    assert differs({"spec": {"replicas": 1, "volume": {"emptyDir": {}}}}, live) == "spec.volume"
+    fields["f:spec"]["f:policy"] = {"f:mayLeave": {'v:"Public"': {}}}
+    live["spec"]["policy"] = {"mayLeave": ["Public"]}
+    assert differs({"spec": {"replicas": 1, "policy": {"mayLeave": []}}}, live) == 'spec.policy.mayLeave["Public"]'
+
+
 def test_status_is_compared_with_what_was_applied_through_the_subresource():
     live = {
         "status": {"replicas": 1},

@@ -29,6 +29,7 @@ def test_each_field_is_read_from_its_variable():
             "SPILLWAY_HEALTH_PORT": "0",
             "SPILLWAY_HEALTH_HOST": "127.0.0.1",
             "SPILLWAY_LOG_FORMAT": "JSON",
+            "SPILLWAY_LOG_LEVEL": "Debug",
         }
     )
     assert settings == OperatorSettings(
@@ -43,6 +44,7 @@ def test_each_field_is_read_from_its_variable():
         health_port=0,
         health_host="127.0.0.1",
         log_format="JSON",
+        log_level="Debug",
     )
     unset = [field.name for field in dataclasses.fields(settings) if getattr(settings, field.name) == field.default]
     assert unset == []

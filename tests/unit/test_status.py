@@ -205,6 +205,20 @@ def test_conditions_say_how_far_it_is(given, ready, progressing, stalled):
     assert said(status, ConditionType.STALLED) == stalled
 
 
+def test_until_the_deployments_controller_looks_again_what_was_found_holds():
+    ready = status_of(FACTS, NOW)
+    annotated = facts(engine=workload(observed=0), previous=ready)
+    assert status_of(annotated, LATER) == ready
+
+
+def test_a_changed_spec_is_not_ready_by_what_was_found_before():
+    ready = status_of(FACTS, NOW)
+    changed = status_of(facts(engine=workload(observed=0), previous=ready, generation=4), LATER)
+    assert said(changed, ConditionType.READY) == "True RollingOut"
+    again = status_of(facts(engine=workload(observed=0), previous=changed, generation=4), LATER)
+    assert said(again, ConditionType.PROGRESSING) == "True RollingOut"
+
+
 def test_every_condition_is_there_from_the_first_visit_ready_first():
     status = status_of(facts(engine=None, gateway=None), NOW)
     assert [condition.type for condition in status.conditions] == [

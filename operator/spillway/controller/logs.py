@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import structlog
 from structlog.typing import Processor
 
-from spillway.settings import LogFormat
+from spillway.settings import LogFormat, LogLevel
 
 
-def configure_logs(log_format: LogFormat) -> None:
+def configure_logs(log_format: LogFormat, log_level: LogLevel) -> None:
     """Send everything, the standard library's loggers included, to standard error in one format."""
     is_text = log_format == "Text" or (log_format == "Auto" and sys.stderr.isatty())
     shared: Sequence[Processor] = (
@@ -38,9 +38,9 @@ def configure_logs(log_format: LogFormat) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(log_level.upper())
     # kopf tells at INFO of every handler that ran, and its health endpoint of every probe; we tell what became of it
-    for name in ("kopf", "aiohttp.access"):
+    for name in ("kopf", "aiohttp.access", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

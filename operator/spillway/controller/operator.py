@@ -53,6 +53,7 @@ class Operator:
                 f"Spillway's CRDs are not installed: {error}; kubectl apply --server-side -f crds/"
             ) from error
         self._resync = asyncio.create_task(self._walk_for_ever(), name="resync")
+        logger.info("operator watching")
 
     async def close(self) -> None:
         """Stop all passes and close the connections."""

@@ -121,7 +121,7 @@ def _mappings(
     for key, value in desired.items():
         here = f"{path}.{key}" if path else key
         under = owned.pop(key, None)
-        if value is None and under is None:
+        if under is None and _is_hollow(value):
             continue
         if not isinstance(under, Mapping):
             return here
@@ -129,6 +129,13 @@ def _mappings(
         if found is not None:
             return found
     return f"{path}.{next(iter(owned))}".lstrip(".") if owned else None
+
+
+def _is_hollow(value: object) -> bool:
+    """Whether nothing in it can be owned: a merged list without items is in nobody's fields, nor is what holds it."""
+    if isinstance(value, Mapping):
+        return bool(value) and all(_is_hollow(item) for item in value.values())
+    return value is None or (_is_list(value) and not value)
 
 
 def _holds_quantities(key: str, *, under_one: bool) -> bool:

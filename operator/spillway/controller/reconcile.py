@@ -236,7 +236,7 @@ def _misinformed(
         route = find(told.conditions, ConditionType.ROUTE_READY)
         if route is None:
             continue  # its first pass is still to come
-        effective = told.policy.may_leave if told.policy else None
+        effective = told.policy.may_leave if told.policy else ()
         is_true = (route.status, route.reason) == (truth.status, truth.reason)
         if not is_true or may_leave.get(ref.name, effective) != effective:
             keys.append(Key(ref.namespace, ref.name))

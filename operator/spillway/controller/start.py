@@ -29,7 +29,7 @@ def run(settings: OperatorSettings) -> None:
         SetupError: there is no cluster to connect to, its CRDs are missing, or the profiles file cannot be used.
         ClusterError: the cluster cannot be read at the start.
     """
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, settings.log_level)
     policy = make_policy(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, policy))

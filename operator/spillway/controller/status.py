@@ -14,13 +14,16 @@ from spillway.api.v1alpha1 import (
     PlanStatus,
     PolicyStatus,
 )
-from spillway.controller.conditions import ConditionType, Finding, Reason, conditions, no, unknown, yes
+from spillway.controller.conditions import ConditionType, Finding, Reason, conditions, find, no, unknown, yes
 from spillway.controller.failures import last_failure
 from spillway.controller.money import budget_available, budget_status, fallback_ready, fallback_status
 from spillway.controller.objects import GATEWAY_NAME, Key
 from spillway.controller.workload import Pod, Workload
 from spillway.errors import InvalidObject, SpillwayError
 from spillway.routing.facts import Route
+
+# What WorkloadReady says when the engine is as the spec wants it.
+_SETTLED = frozenset({Reason.READY, Reason.SCALED_TO_ZERO})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class Facts:
 def status_of(facts: Facts, now: dt.datetime) -> LLMDeploymentStatus:
     """The whole status; equal facts give an equal status whatever the time, apart from conditions that change."""
     failure = last_failure(facts.pods, facts.previous.last_failure)
-    if facts.engine is not None and _is_complete(facts.engine):
+    if facts.engine is not None and _all_answer(facts.engine):
         failure = None
     deployment, spec = facts.deployment, facts.deployment.spec if facts.deployment else None
     return LLMDeploymentStatus(
@@ -88,7 +91,7 @@ def _findings(facts: Facts, failure: LastFailure | None, now: dt.datetime) -> Se
         route,
         fallback_ready(facts.deployment, facts.route, facts.ledger),
         budget_available(facts.deployment, facts.ledger, now),
-        _progressing(facts, workload, route, stalled),
+        _progressing(workload, route, stalled),
         stalled,
     )
 
@@ -115,11 +118,15 @@ def _workload_ready(facts: Facts, failure: LastFailure | None) -> Finding:
         if facts.problem is not None:
             return no(kind, Reason.REFUSED, str(facts.problem))
         return no(kind, Reason.NOT_CREATED, "the engine's Deployment does not exist yet")
+    told = find(facts.previous.conditions, kind)
+    if not engine.is_observed and told is not None and told.observed_generation == facts.generation:
+        # its controller has not looked at it again yet, and the spec is as it was: what was found then still holds
+        return Finding(kind, told.status, told.reason, told.message)
     wanted, ready = engine.spec.replicas, engine.status.ready_replicas
     answering = f"{ready} of {wanted} replicas answer"
     if wanted == 0:
         return no(kind, Reason.SCALED_TO_ZERO, "replicas is 0")
-    if _is_complete(engine):
+    if engine.is_observed and _all_answer(engine):
         return yes(kind, Reason.READY, answering)
     why = _failure_text(failure)
     if ready > 0:
@@ -142,26 +149,26 @@ def _stalled(facts: Facts, workload: Finding) -> Finding:
     if facts.problem is not None:
         return yes(kind, Reason.REFUSED, str(facts.problem))
     deadline = facts.engine.condition("Progressing") if facts.engine else None
-    if deadline is not None and deadline.status == "False" and facts.engine and not _is_complete(facts.engine):
+    if deadline is not None and deadline.status == "False" and workload.reason not in _SETTLED:
         return yes(kind, workload.reason, workload.message or deadline.message)
     return no(kind, Reason.NOT_STALLED)
 
 
-def _progressing(facts: Facts, workload: Finding, route: Finding, stalled: Finding) -> Finding:
+def _progressing(workload: Finding, route: Finding, stalled: Finding) -> Finding:
     kind = ConditionType.PROGRESSING
     if stalled.status == "True":
         return no(kind, stalled.reason, stalled.message)
-    if facts.engine is None or not _is_complete(facts.engine):
+    if workload.reason not in _SETTLED:
         return yes(kind, workload.reason, workload.message)
     if route.status != "True":
         return yes(kind, route.reason, route.message)
     return no(kind, Reason.COMPLETE)
 
 
-def _is_complete(engine: Workload) -> bool:
-    """Whether every replica that is wanted runs the present template and answers."""
-    wanted, status = engine.spec.replicas, engine.status
-    return engine.is_observed and status.updated_replicas == status.ready_replicas == status.replicas == wanted
+def _all_answer(engine: Workload) -> bool:
+    """Whether as many replicas as are wanted run the present template and answer, as its controller last counted."""
+    status = engine.status
+    return status.updated_replicas == status.ready_replicas == status.replicas == engine.spec.replicas
 
 
 def _failure_text(failure: LastFailure | None) -> str:
