@@ -27,6 +27,8 @@ BETA_LATE_STEP: Final = 0.02
 BETA_TIMELY_STEP: Final = 0.00012
 """0.006 of the late step: beta rests where about 0.6 % are late, below the 1 % that an SLO of 99 % allows."""
 OUTPUT_GAIN: Final = 0.05
+CLOUD_GAIN: Final = 0.1
+CLOUD_DEVIATIONS: Final = 3.0
 BYTES_PER_TOKEN_GAIN: Final = 0.05
 
 
@@ -115,7 +117,8 @@ class Predictor:
         self.beta = 0.95
         self.output_tokens = 100.0
         self.bytes_per_token = 4.0
-        self.cloud_ttft_seconds = 0.6
+        self._cloud_mean_seconds = 0.5
+        self._cloud_deviation_seconds = 0.05
 
     def backlog_seconds(self, replica: Replica, now: float) -> float:
         """How long the replica still prefills what it has."""
@@ -149,9 +152,19 @@ class Predictor:
             ratio = _clamp(prompt_bytes / prompt_tokens, (0.5, 16.0))
             self.bytes_per_token += BYTES_PER_TOKEN_GAIN * (ratio - self.bytes_per_token)
 
+    @property
+    def cloud_ttft_seconds(self) -> float:
+        """What a spill must be left to reach its first token in time: mean and three mean deviations.
+
+        The estimate is TCP's for its retransmission timer, with a deviation less (https://www.rfc-editor.org/rfc/rfc6298).
+        """
+        return self._cloud_mean_seconds + CLOUD_DEVIATIONS * self._cloud_deviation_seconds
+
     def cloud_first_token(self, seconds: float) -> None:
-        """Learn how long the cloud takes to its first token."""
-        self.cloud_ttft_seconds += 0.1 * (seconds - self.cloud_ttft_seconds)
+        """Learn how long the cloud took to its first token."""
+        off = abs(seconds - self._cloud_mean_seconds)
+        self._cloud_deviation_seconds += CLOUD_GAIN * (off - self._cloud_deviation_seconds)
+        self._cloud_mean_seconds += CLOUD_GAIN * (seconds - self._cloud_mean_seconds)
 
     def prompt_tokens(self, prompt_bytes: int) -> int:
         """How many tokens a prompt of `prompt_bytes` is likely to have (money never rests on this)."""

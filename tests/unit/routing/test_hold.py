@@ -92,7 +92,8 @@ def test_a_prompt_that_no_idle_replica_prefills_in_time_spills_at_once() -> None
 def test_a_request_whose_hold_expires_stays_if_it_still_makes_it() -> None:
     made = pool("a")
     ask(made, 0.0, held("big", tokens=2000))
-    made.predictor.cloud_ttft_seconds = 1.9  # a slow cloud leaves hardly any hold
+    for _ in range(200):
+        made.predictor.cloud_first_token(1.9)  # a slow cloud leaves hardly any hold
     request = held("r", tokens=100)
     ask(made, 0.0, request)
     assert isinstance(drain(made, 0.11, {"r": request})["r"], Local)
@@ -241,6 +242,13 @@ def test_the_prediction_follows_engines_that_are_faster_or_slower_than_assumed(s
         made.prefilled(request.request_id, "a", now)
         made.vacate(request.request_id, "a", now, trouble=False)
     assert made.predictor.own_seconds(2000) == pytest.approx(0.03 + 2000 / speed, rel=0.15)
+
+
+def test_a_hold_leaves_the_cloud_the_time_that_it_takes_at_its_slower() -> None:
+    made = pool("a")
+    for number in range(100):
+        made.predictor.cloud_first_token(0.4 if number % 2 else 0.8)
+    assert made.predictor.cloud_ttft_seconds == pytest.approx(1.2, abs=0.1)
 
 
 def test_every_route_has_its_own_pool() -> None:
