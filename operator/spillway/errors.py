@@ -2,8 +2,8 @@
 
 SpillwayError
 ├── InvalidObject(ValueError)         a field of an object cannot be used; says the field, the value and the cure
-├── UnknownProfile(InvalidObject)     spec.accelerator.profile names none of the administrator's profiles
-├── DoesNotFit(InvalidObject)         the model does not fit the accelerator
+│   ├── UnknownProfile                spec.accelerator.profile names none of the administrator's profiles
+│   └── DoesNotFit                    the model does not fit the accelerator
 ├── BadRequest(ValueError)            a caller's request cannot be served as it is: status, message, param, code
 ├── WatchExpired(LookupError)         a watch has to begin again with a list
 ├── LedgerUnreachable(ConnectionError)  the ledger cannot be read or written: nothing may be spent
@@ -15,6 +15,7 @@ SpillwayError
 ├── CredentialMissing(LookupError)    a target's credential or CA bundle is not there: reason and message
 ├── NothingSent(ConnectionError)      an upstream could not be connected to
 ├── ClientLeft(ConnectionError)       the caller is gone
+├── ImpossibleEvent(RuntimeError)     the request machine was told what cannot happen where it is
 ├── StreamBroken(ValueError)          an upstream's event stream cannot be read
 ├── SetupError(RuntimeError)          this machine lacks something; says what and how to get it
 ├── InvalidSetting(ValueError)        an environment variable or option of a process cannot be used
@@ -37,7 +38,7 @@ class InvalidObject(SpillwayError, ValueError):
     """A field of an object cannot be used as it is: names the field, its value and what to write instead."""
 
     def __init__(self, field: str, problem: str, cure: str, reason: str = "InvalidSpec") -> None:
-        """Name the `field` by its path in the object, the `problem` with its value, the `cure` and a CamelCase reason."""
+        """Name the `field` by its path in the object, the `problem` with its value, the `cure` and a reason."""
         super().__init__(f"{field}: {problem}; {cure}")
         self.field = field
         self.problem = problem
@@ -94,7 +95,7 @@ class AlreadyReserved(SpillwayError, KeyError):
 
 
 class AddressRefused(SpillwayError, OSError):
-    """A cloud host resolves to an address inside this machine or network, and the administrator did not name the host."""
+    """A cloud host resolves to an address inside this machine or network that the administrator did not name."""
 
 
 class CredentialMissing(SpillwayError, LookupError):
@@ -145,7 +146,7 @@ class Unreachable(ClusterError, ConnectionError):
 
 
 class ImpossibleEvent(SpillwayError, RuntimeError):
-    """The request machine was told what cannot happen in its state: a bug of ours, and the request must be stopped and charged."""
+    """The request machine was told what cannot happen in its state: a bug of ours; stop the request and charge it."""
 
 
 class NothingSent(SpillwayError, ConnectionError):

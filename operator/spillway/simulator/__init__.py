@@ -1,1 +1,1 @@
-"""Simulated surroundings: a control plane on this machine, a GPU node without GPUs, an engine without a model, a recording cloud."""
+"""What Spillway is shown and tested on: a real control plane, and simulated GPUs, engines and cloud."""
