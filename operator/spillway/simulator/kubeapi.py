@@ -253,7 +253,7 @@ class KubeAPI:
         return self._session
 
 
-class _Expired(Exception):  # noqa: N818 (not an error to anyone but the loop above)
+class _Expired(Exception):
     """The API server no longer has the history from our resource version on."""
 
 
