@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import sys
 
+import aiohttp
 import pytest
 
 from operator_process import KINDS, OperatorProcess, applies, install, until
@@ -347,12 +351,10 @@ async def test_killed_at_any_moment_it_converges(control_plane, kinds, team, tmp
         "services": sorted([*names, *(f"{name}-engine" for name in names), "spillway-gateway"]),
         "llmledgers": names,
     }
-    # each kill comes a little later into the work that is left
-    for pause in (0.0, 0.02, 0.05):
-        await asyncio.sleep(pause)
+    for enough in (1, 4, 8):
+        await until(f"{enough} children", lambda enough=enough: _children(team, enough))
         await operator.kill()
         await operator.start()
-        await until("something is read", lambda: _anything(operator))
     await until("everything is there", lambda: team.has(wanted), seconds=30)
     for name in names:
         await team.becomes("True Valid", "SpecValid", name)
@@ -360,8 +362,9 @@ async def test_killed_at_any_moment_it_converges(control_plane, kinds, team, tmp
     assert "Traceback" not in operator.log
 
 
-async def _anything(operator):
-    return "operator starting" in operator.log
+async def _children(team, enough):
+    names = [await team.names(resource) for resource in ("deployments", "services", "llmledgers")]
+    return sum(map(len, names)) >= enough
 
 
 async def test_clusterwide_it_follows_the_namespaces_label(control_plane, kinds, team, tmp_path):
@@ -400,3 +403,37 @@ async def _may_leave(team, classes):
     body = await team.get("llmdeployments", "chat")
     # an empty list is nobody's field: applying it takes the list away
     return "status" in body and body["status"].get("policy", {}).get("mayLeave", []) == classes
+
+
+async def test_it_says_that_it_is_alive_and_ends_within_seconds(control_plane, kinds, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    operator = OperatorProcess(control_plane, tmp_path, f"--health-port={port}")
+    await operator.start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+
+        async def alive():
+            try:
+                async with client.get("/healthz") as response:
+                    return response.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await until("/healthz", alive)
+    begun = asyncio.get_running_loop().time()
+    assert await operator.stop() == 0
+    assert asyncio.get_running_loop().time() - begun < 5
+
+
+async def test_without_a_cluster_it_says_so_in_one_line(tmp_path):
+    (tmp_path / "kubeconfig").write_text("nothing of use")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "spillway", "operator"),
+        env={**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig")},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"no Kubernetes cluster to connect to" in errors
+    assert b"Traceback" not in errors

@@ -159,6 +159,21 @@ async def test_an_object_that_is_gone_or_going_is_left_alone():
 
 
 @pytest.mark.parametrize(
+    ("check", "told"), [("Warn", "True DoesNotFit"), ("Disabled", "True Valid")], ids=lambda it: it
+)
+async def test_a_model_that_does_not_fit_is_rendered_unless_that_is_refused(check, told):
+    model = {"uri": "hf://meta-llama/Llama-3.1-70B-Instruct"}
+    accelerator = {"profile": "l4-24gb", "count": 1}
+    cluster = MemoryCluster(namespace(), deployment(model=model, memoryCheck=check, accelerator=accelerator))
+    await reconciler(cluster).reconcile(CHAT)
+    assert condition(cluster, "SpecValid") == told
+    assert condition(cluster, "Stalled") == "False NotStalled"
+    message = cluster.objects[OBJECT]["status"]["conditions"][1].get("message", "")
+    assert ("spec.accelerator.count to 8" in message) == (check == "Warn")
+    assert ENGINE in cluster.objects
+
+
+@pytest.mark.parametrize(
     ("spec", "reason", "words"),
     [
         pytest.param({"profile": "h999"}, "UnknownProfile", ["h999", "l4-24gb"], id="a profile that is not there"),
@@ -166,6 +181,7 @@ async def test_an_object_that_is_gone_or_going_is_left_alone():
             {
                 "model": {"uri": "hf://meta-llama/Llama-3.1-70B-Instruct"},
                 "accelerator": {"profile": "l4-24gb", "count": 1},
+                "memoryCheck": "Enforce",
             },
             "DoesNotFit",
             ["GiB", "spec.accelerator.count"],
@@ -284,6 +300,24 @@ async def test_a_pass_over_all_reads_each_kind_once_and_writes_nothing():
         await it.reconcile(key)
     assert cluster.reads == reads <= 6
     assert cluster.writes == []
+
+
+async def test_what_a_snapshot_says_is_read_again_before_anything_is_written():
+    cluster = MemoryCluster(namespace(), deployment())
+    it = await settle(cluster)
+    cluster.change(ENGINE, replicas=7)
+    it.snapshot = await observe_all(cluster, ())
+    cluster.change(OBJECT, replicas=3)
+    applied = []
+    apply = cluster.apply
+
+    async def watched(obj):
+        applied.append(obj["spec"].get("replicas"))
+        return await apply(obj)
+
+    cluster.apply = watched
+    await it.reconcile(CHAT)
+    assert applied == [3], "not the one replica that the snapshot still asks for"
 
 
 async def test_a_snapshot_is_used_once_and_forgets_what_changed():

@@ -16,6 +16,7 @@ from typing import NoReturn
 from urllib.parse import quote
 
 import orjson
+import yaml
 from kubernetes.aio import client, config
 from kubernetes.aio.client import rest
 
@@ -72,7 +73,8 @@ class Cluster:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # so published
             else:
                 await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # so published
-        except (config.ConfigException, OSError, ValueError) as error:
+        # a kubeconfig that is no kubeconfig fails in the client wherever it first matters
+        except (config.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
             raise SetupError(
                 f"no Kubernetes cluster to connect to: {error}; set KUBECONFIG, or run with a service account"
             ) from error

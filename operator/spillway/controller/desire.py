@@ -33,13 +33,17 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What one LLMDeployment comes to; with a `problem` nothing is rendered, and what exists is left as it is."""
+    """What one LLMDeployment comes to; with a `problem` nothing is rendered, and what exists is left as it is.
+
+    A `warning` is told and stops nothing.
+    """
 
     deployment: LLMDeployment | None = None
     route: Route | None = None
     plan: PlanStatus | None = None
     children: tuple[Object, ...] = ()
     problem: InvalidObject | None = None
+    warning: InvalidObject | None = None
 
 
 def desire(body: Mapping[str, object], ceiling: str | None, policy: Policy) -> Desired:
@@ -54,7 +58,7 @@ def desire(body: Mapping[str, object], ceiling: str | None, policy: Policy) -> D
         children = render_deployment(deployment, plan, policy.render)
     except InvalidObject as problem:
         return Desired(deployment, route, problem=problem)
-    return Desired(deployment, route, plan_status(plan), tuple(children))
+    return Desired(deployment, route, plan_status(plan), tuple(children), warning=plan.warning)
 
 
 def effective_classes(route: Route) -> tuple[DataClass, ...]:

@@ -26,6 +26,11 @@ async def startup(settings: kopf.OperatorSettings, **_: object) -> None:
     configure(settings)
 
 
+async def cleanup(memo: kopf.Memo, **_: object) -> None:
+    """Stop all passes: kopf gives tasks that it does not know five seconds to end."""
+    await _operator(memo).stop()
+
+
 async def login(memo: kopf.Memo, **_: object) -> kopf.ConnectionInfo:
     """Let kopf reach the API server as our own client does; asked again whenever the server answers 401."""
     credentials = await _operator(memo).cluster.credentials()
@@ -96,6 +101,7 @@ def registry(*, clusterwide: bool) -> kopf.OperatorRegistry:
     """The table of decorators; a namespaced operator may not watch Namespaces and learns of labels at the resync."""
     table = kopf.OperatorRegistry()
     kopf.on.startup(registry=table)(startup)
+    kopf.on.cleanup(registry=table)(cleanup)
     kopf.on.login(registry=table)(login)
     kopf.on.probe(registry=table, id="resync", errors=kopf.ErrorsMode.PERMANENT)(probe)
     kopf.on.create(*OBJECTS, registry=table)(object_changed)

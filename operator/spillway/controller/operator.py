@@ -55,12 +55,16 @@ class Operator:
         self._resync = asyncio.create_task(self._walk_for_ever(), name="resync")
         logger.info("operator watching")
 
-    async def close(self) -> None:
-        """Stop all passes and close the connections."""
+    async def stop(self) -> None:
+        """Stop all passes; one that is cut is begun anew by the next process."""
         if self._resync is not None:
             self._resync.cancel()
             await asyncio.gather(self._resync, return_exceptions=True)
         await asyncio.gather(self._objects.close(), self._namespaces.close())
+
+    async def close(self) -> None:
+        """Stop all passes and close the connections."""
+        await self.stop()
         await self.cluster.close()
 
     @property

@@ -32,7 +32,7 @@ _DEFAULTS: Mapping[str, object] = {
     "scheme": "HTTP",
 }
 _IDENTITY = frozenset({"apiVersion", "kind"})
-_METADATA_IDENTITY = frozenset({"name", "namespace"})
+_METADATA_IDENTITY = frozenset({"name", "namespace", "uid"})
 
 # Fields whose values are quantities, which the API server writes in a form of its own ("1000m" becomes "1").
 _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity"})

@@ -78,7 +78,11 @@ class Reconciler:
         Raises:
             ClusterError: the API server did not do its part; the pass is worth another try.
         """
-        observed = self.snapshot.take(key) or await observe(self._cluster, key)
+        shared = self.snapshot.take(key)
+        if shared is not None and self._is_settled(key, shared):
+            return
+        # a snapshot may be seconds old: it may prove that nothing is to be done, but what is done rests on fresh reads
+        observed = await observe(self._cluster, key)
         if observed.body is None or at(observed.body, "metadata", "deletionTimestamp") is not None:
             return  # its children go by their ownerReferences
         desired = desire(observed.body, observed.ceiling, self._policy)
@@ -113,6 +117,20 @@ class Reconciler:
             raise refusal
         await self._prune(desired, observed)
         return _misinformed(wanted, shared, self._policy.may_leave(deployments, ceiling))
+
+    def _is_settled(self, key: Key, observed: Observed) -> bool:
+        """Whether a pass that found this would write nothing."""
+        if observed.body is None:
+            return True
+        desired = desire(observed.body, observed.ceiling, self._policy)
+        live = {ref_of(child): child for child in observed.children}
+        wanted = {ref_of(child): child for child in desired.children}
+        if desired.problem is None and wanted.keys() != live.keys():
+            return False
+        if any(difference(child, live[ref], manager=FIELD_MANAGER) for ref, child in wanted.items()):
+            return False
+        status = status_of(_facts(key, observed, desired, observed.children, None), self._clock())
+        return _status_difference(_status_object(observed.body, status), observed.body) is None
 
     async def _apply_all(
         self, desired: Sequence[Object], observed: Sequence[Object]
@@ -151,16 +169,11 @@ class Reconciler:
                 await self._cluster.delete(ref_of(obj), text_at(obj, "metadata", "uid"))
 
     async def _write_status(self, body: Object, status: LLMDeploymentStatus) -> None:
-        ref = ref_of(body)
-        desired: Object = {
-            "apiVersion": API_VERSION,
-            "kind": "LLMDeployment",
-            "metadata": {"name": ref.name, "namespace": ref.namespace},
-            "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
-        }
-        path = difference(desired, body, manager=FIELD_MANAGER, subresource="status")
+        desired = _status_object(body, status)
+        path = _status_difference(desired, body)
         if path is None:
             return
+        ref = ref_of(body)
         logger.debug("status differs", object=str(ref), field=path)
         try:
             await self._cluster.apply_status(desired)
@@ -179,6 +192,21 @@ class Reconciler:
             logger.warning("event not recorded", error=str(error))
 
 
+def _status_object(body: Object, status: LLMDeploymentStatus) -> Object:
+    """What is applied; with the uid, so that it never lands on another object that has taken the name."""
+    ref = ref_of(body)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "LLMDeployment",
+        "metadata": {"name": ref.name, "namespace": ref.namespace, "uid": text_at(body, "metadata", "uid")},
+        "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+
+
+def _status_difference(desired: Object, body: Object) -> str | None:
+    return difference(desired, body, manager=FIELD_MANAGER, subresource="status")
+
+
 def _facts(
     key: Key, observed: Observed, desired: Desired, children: Sequence[Object], refusal: Invalid | Forbidden | None
 ) -> Facts:
@@ -192,6 +220,7 @@ def _facts(
         previous=_previous(observed.body or {}),
         deployment=desired.deployment,
         problem=desired.problem or refusal,
+        warning=desired.warning,
         plan=desired.plan,
         route=desired.route,
         engine=workload_of(engine),

@@ -31,7 +31,8 @@ class Facts:
     """Everything that status rests on, as one pass found it.
 
     `deployment`, `route` and `plan` are None when the spec cannot be used; `problem` then says why. `problem` may also
-    be the API server's refusal of something that was rendered. `engine` and `gateway` are None while they do not exist.
+    be the API server's refusal of something that was rendered. A `warning` stops nothing. `engine` and `gateway` are
+    None while they do not exist.
     """
 
     key: Key
@@ -39,6 +40,7 @@ class Facts:
     previous: LLMDeploymentStatus
     deployment: LLMDeployment | None
     problem: SpillwayError | None
+    warning: InvalidObject | None = None
     plan: PlanStatus | None
     route: Route | None
     engine: Workload | None
@@ -107,6 +109,8 @@ def _ready(*rests_on: Finding) -> Finding:
 def _spec_valid(facts: Facts) -> Finding:
     if isinstance(facts.problem, InvalidObject):
         return no(ConditionType.SPEC_VALID, facts.problem.reason, str(facts.problem))
+    if facts.warning is not None:
+        return yes(ConditionType.SPEC_VALID, facts.warning.reason, str(facts.warning))
     return yes(ConditionType.SPEC_VALID, Reason.VALID)
 
 
