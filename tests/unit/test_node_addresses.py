@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 import socket
 
 import pytest
 
 from spillway.errors import SetupError
-from spillway.simulator.controlplane import gobuild
+from spillway.simulator.controlplane import binaries, gobuild
 from spillway.simulator.controlplane.ports import HeldPort
 from spillway.simulator.node import addresses
 from spillway.simulator.node.addresses import HeldAddress
@@ -48,14 +49,13 @@ def test_a_held_port_can_be_shared_by_its_server_and_taken_by_nobody_else() -> N
 
 
 def test_the_build_writes_the_version_of_its_module_in() -> None:
-    assert f"k8s.io/kubernetes {gobuild.KUBERNETES} " in (gobuild._SOURCE / "go.mod").read_text()
-    assert "-X k8s.io/component-base/version.gitVersion=v1.36.3" in gobuild.ldflags("kube-apiserver")
-    assert "-X k8s.io/component-base/version.gitMinor=36" in gobuild.ldflags("kubectl")
+    assert f"k8s.io/kubernetes {binaries.KUBERNETES} " in (binaries.PROGRAMS.source / "go.mod").read_text()
+    assert "-X k8s.io/component-base/version.gitVersion=v1.36.3" in binaries.ldflags("kube-apiserver")
+    assert "-X k8s.io/component-base/version.gitMinor=36" in binaries.ldflags("kubectl")
 
 
-def test_another_dependency_means_another_cache(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    before = gobuild.key()
+def test_another_dependency_means_another_cache(tmp_path) -> None:
     for name in ("go.mod", "go.sum"):
-        (tmp_path / name).write_bytes((gobuild._SOURCE / name).read_bytes() + b"\n")
-    monkeypatch.setattr(gobuild, "_SOURCE", tmp_path)
-    assert gobuild.key() != before
+        (tmp_path / name).write_bytes((binaries.PROGRAMS.source / name).read_bytes() + b"\n")
+    other = dataclasses.replace(binaries.PROGRAMS, source=tmp_path)
+    assert gobuild.key(other) != gobuild.key(binaries.PROGRAMS)

