@@ -214,6 +214,68 @@ DEPLOYMENT_CASES = (
     Case("a timeout of nothing", {f"{T}.timeoutSeconds": 0}, "should be greater than or equal to 1"),
     Case("an hour's timeout", {f"{T}.timeoutSeconds": 3600}),
     Case("no concurrency", {f"{T}.maxConcurrentRequests": 0}, "should be greater than or equal to 1"),
+    # engine and what it is given
+    Case("a Secret to pull the image with", {"spec.engine.imagePullSecrets": [{"name": "registry"}]}),
+    Case(
+        "a Secret to pull with twice",
+        {"spec.engine.imagePullSecrets": [{"name": "r"}, {"name": "r"}]},
+        "Duplicate value",
+    ),
+    Case("flags of the engine", {"spec.engine.args": ["--enable-expert-parallel", '--hf-overrides={"a": 1}']}),
+    Case("no flags", {"spec.engine.args": []}),
+    Case("a flag and its value apart", {"spec.engine.args": ["--dtype", "half"]}, "must hold one flag an item"),
+    Case("a short flag", {"spec.engine.args": ["-tp=2"]}, "must hold one flag an item"),
+    Case("a flag with underscores", {"spec.engine.args": ["--max_model_len=8"]}, "must hold one flag an item"),
+    Case("another model by flag", {"spec.engine.args": ["--model=a/b"]}, "must not set the model and its name"),
+    Case("the context by flag", {"spec.engine.args": ["--max-model-len=8"]}, "must not set --max-model-len"),
+    Case("the method by flag", {"spec.engine.args": ["--quantization=awq"]}, "must not set --quantization"),
+    Case("a flag that begins like ours", {"spec.engine.args": ['--quantization-config={"a": 1}']}),
+    Case("the cache's type by flag", {"spec.engine.args": ["--kv-cache-dtype=fp8"]}, "must not set --kv-cache-dtype"),
+    Case("sharing by flag", {"spec.engine.args": ["--tensor-parallel-size=2"]}, "must not set how the model is shared"),
+    Case(
+        "memory by flag", {"spec.engine.args": ["--gpu-memory-utilization=1"]}, "must not set what the plan counts on"
+    ),
+    Case("the queue by flag", {"spec.engine.args": ["--max-num-queued-reqs=1"]}, "must not set how many may wait"),
+    Case("the port by flag", {"spec.engine.args": ["--seed=1", "--port=1"]}, "how the gateway reaches and drains it"),
+    Case("a file of flags", {"spec.engine.args": ["--config=/a"]}, "must not set --config: state each flag"),
+    Case(
+        "variables",
+        {"spec.engine.env": [{"name": "A_B", "value": ""}, {"name": "C", "secretRef": {"name": "s", "key": "k"}}]},
+    ),
+    Case(
+        "a variable twice",
+        {"spec.engine.env": [{"name": "A", "value": ""}, {"name": "A", "value": "1"}]},
+        "Duplicate value",
+    ),
+    Case("a variable without value", {"spec.engine.env": [{"name": "A"}]}, "must have either value or secretRef"),
+    Case(
+        "a variable with two values",
+        {"spec.engine.env": [{"name": "A", "value": "1", "secretRef": {"name": "s", "key": "k"}}]},
+        "must have either value or secretRef",
+    ),
+    Case(
+        "a variable with a dash", {"spec.engine.env": [{"name": "A-B", "value": ""}]}, "name must be a variable's name"
+    ),
+    Case(
+        "the hub's token by variable",
+        {"spec.engine.env": [{"name": "HF_TOKEN", "value": "x"}]},
+        "state model.secretRef",
+    ),
+    Case(
+        "a variable of ours",
+        {"spec.engine.env": [{"name": "OLLAMA_NO_CLOUD", "value": "0"}]},
+        "engine.env must not set what Spillway sets itself",
+    ),
+    Case("cores and memory", {"spec.resources": {"cpu": "4", "memory": "32Gi"}}),
+    Case("half a core", {"spec.resources": {"cpu": "500m", "memory": "1.5G"}}),
+    Case("cores as a number", {"spec.resources": {"cpu": 4}}, 'must be of type string: "integer"'),
+    Case("cores in words", {"spec.resources": {"cpu": "four"}}, "resources.cpu must be cores"),
+    Case("memory in words", {"spec.resources": {"memory": "32GB"}}, "resources.memory must be bytes"),
+    Case("accelerators as a resource", {"spec.resources": {"nvidia.com/gpu": "1"}}, "unknown field"),
+    Case("a long start", {"spec.startupTimeoutSeconds": 7200}),
+    Case("no time to start", {"spec.startupTimeoutSeconds": 1}, "should be greater than or equal to 30"),
+    Case("a suspended object", {"spec.suspend": True}),
+    Case("a suspended object in words", {"spec.suspend": "yes"}, 'must be of type boolean: "string"'),
     # money
     Case("a price of nothing", {f"{T}.price.inputPerMillionTokens": "0"}),
     Case(

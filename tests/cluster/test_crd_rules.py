@@ -79,7 +79,7 @@ async def test_the_api_server_calls_both_kinds_established_without_complaint(kin
 async def test_nothing_is_added_to_an_object_but_replicas(kinds: KubeAPI, namespace: str):
     document = changed(DEPLOYMENT, {"metadata.namespace": namespace})
     made = await kinds.create(document)
-    assert made["spec"] == document["spec"] | {"replicas": 1}
+    assert made["spec"] == document["spec"] | {"replicas": 1, "startupTimeoutSeconds": 1800, "suspend": False}
 
 
 async def test_an_llmdeployment_is_scaled_by_its_scale_subresource(kinds: KubeAPI, namespace: str):

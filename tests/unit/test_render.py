@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crd_cases import DEPLOYMENT, changed
@@ -385,16 +385,18 @@ def test_yaml_reads_back_every_value_that_a_template_writes(value: object):
     ]
 
 
+@settings(deadline=None)
 @given(image=WEIRD, namespace=WEIRD, hosts=st.lists(WEIRD, max_size=3))
 def test_no_value_of_the_settings_breaks_out_of_its_place(image: str, namespace: str, hosts: list[str]):
-    settings = RenderSettings(image=image, allowed_hosts=tuple(hosts))
+    odd_settings = RenderSettings(image=image, allowed_hosts=tuple(hosts))
     usual = render_namespace("models", [deployment()], SETTINGS)
-    odd = render_namespace(namespace, [deployment()], settings)
+    odd = render_namespace(namespace, [deployment()], odd_settings)
     assert [shape(manifest) for manifest in odd] == [shape(manifest) for manifest in usual]
     assert container(odd[2])["image"] == image
     assert {manifest["metadata"]["namespace"] for manifest in odd} == {namespace}
 
 
+@settings(deadline=None)
 @given(name=WEIRD, uid=WEIRD, model=WEIRD, served=WEIRD)
 def test_no_value_of_the_object_breaks_out_of_its_place(name: str, uid: str, model: str, served: str):
     """Even one that the CRD would never have let through."""

@@ -15,9 +15,10 @@ from spillway.api.common import (
     SpecModel,
     whole,
 )
+from spillway.api.engine_spec import Engine, Resources
 from spillway.api.enums import FallbackMode
 from spillway.api.fallback_spec import Access, Budget, DataPolicy, Fallback
-from spillway.api.workload_spec import SLO, Accelerator, Engine, ModelSource, Quantization, Queue
+from spillway.api.workload_spec import SLO, Accelerator, ModelSource, Quantization, Queue
 
 _ENABLED = "has(self.fallback) && has(self.fallback.mode) && self.fallback.mode == 'Enabled'"
 
@@ -39,7 +40,19 @@ class LLMDeploymentSpec(SpecModel):
         Quantization()
     )
     accelerator: Annotated[Accelerator, Field(description="What one replica runs on.")]
+    resources: Annotated[
+        Resources, Field(description="What one replica is given of its node, beside the accelerators.")
+    ] = Resources()
     replicas: Annotated[int, whole(0, 1000), Field(description="Replicas of the engine.")] = 1
+    startup_timeout_seconds: Annotated[
+        int,
+        whole(30, 86_400),
+        Field(description="How long an engine may take from its start until it answers, in seconds."),
+    ] = 1800
+    suspend: Annotated[
+        bool,
+        Field(strict=True, description="Whether the engine is taken away; everything else stays, replicas too."),
+    ] = False
     slo: Annotated[SLO, Field(description="What a caller may expect.")] = SLO()
     queue: Annotated[Queue, Field(description="Where requests wait that can neither be served in time nor leave.")] = (
         Queue()

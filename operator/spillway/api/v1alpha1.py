@@ -32,6 +32,7 @@ from spillway.api.deployment_status import (
     PlanStatus,
     PolicyStatus,
 )
+from spillway.api.engine_spec import Engine, EnvironmentVariable, PullSecret, Resources
 from spillway.api.enums import (
     AccessMode,
     BudgetWindow,
@@ -56,7 +57,7 @@ from spillway.api.ledger import (
     ObservedTarget,
     Tranche,
 )
-from spillway.api.workload_spec import SLO, Accelerator, Engine, ModelSource, Quantization, Queue
+from spillway.api.workload_spec import SLO, Accelerator, ModelSource, Quantization, Queue
 from spillway.errors import InvalidObject
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "Detector",
     "Engine",
     "EngineType",
+    "EnvironmentVariable",
     "Fallback",
     "FallbackMode",
     "FallbackReason",
@@ -100,9 +102,11 @@ __all__ = [
     "PolicyStatus",
     "Price",
     "Provider",
+    "PullSecret",
     "Quantization",
     "QuantizationMethod",
     "Queue",
+    "Resources",
     "SecretKeyRef",
     "Target",
     "Tranche",

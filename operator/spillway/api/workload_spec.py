@@ -13,7 +13,7 @@ from spillway.api.common import (
     text,
     whole,
 )
-from spillway.api.enums import EngineType, KVCacheDType, QuantizationMethod
+from spillway.api.enums import KVCacheDType, QuantizationMethod
 
 
 class ModelSource(SpecModel):
@@ -51,20 +51,6 @@ class ModelSource(SpecModel):
     ] = None
     secret_ref: Annotated[
         SecretKeyRef | None, Field(description="Key of a Secret that holds the hub's token, for gated models.")
-    ] = None
-
-
-class Engine(SpecModel):
-    """The program that serves the model."""
-
-    type: Annotated[EngineType, Field(description="The engine. Absent: VLLM.")] = EngineType.VLLM
-    image: Annotated[
-        str | None,
-        text(512),
-        Field(
-            pattern="^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
-            description="The engine's container image. Absent: the one that this release of Spillway was tested with.",
-        ),
     ] = None
 
 

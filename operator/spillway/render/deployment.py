@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil
 
-from spillway.api.v1alpha1 import BudgetWindow, LLMDeployment
+from spillway.api.v1alpha1 import BudgetWindow, LLMDeployment, Resources
+from spillway.render.files import model_files
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
-from spillway.sizing.plan import GPU_MEMORY_UTILIZATION, Plan
-
-ENGINE_PORT = 8000
-STARTUP_TIMEOUT_SECONDS = 3600
-DRAIN_SECONDS = 120
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """Where the engine finds the model: `argument` is what it is started with."""
-
-    argument: str
-    revision: str = ""
-    claim: str = ""
+from spillway.render.vllm import render_vllm
+from spillway.sizing.plan import Plan
 
 
 def render_deployment(deployment: LLMDeployment, plan: Plan, settings: RenderSettings) -> tuple[Manifest, ...]:
-    """The manifests of `deployment`, in the order in which they are applied; each is owned by it."""
+    """The manifests of `deployment`, in the order in which they are applied; each is owned by it.
+
+    Raises:
+        InvalidObject: a field cannot be rendered as it is.
+    """
+    spec = deployment.spec
     values: dict[str, object] = {
         "deployment": deployment,
-        "spec": deployment.spec,
+        "spec": spec,
         "name": deployment.metadata.name,
         "namespace": deployment.metadata.namespace,
         "owner": owner_references(deployment),
         "plan": plan,
-        "settings": settings,
+        "replicas": 0 if spec.suspend else spec.replicas,
+        "resources": container_resources(spec.resources, plan),
+        "tolerations": [toleration.model_dump(exclude_defaults=True) for toleration in plan.profile.tolerations],
+        "pull_secrets": [{"name": secret.name} for secret in spec.engine.image_pull_secrets],
     }
     return (
         render("ledger.yaml.j2", **values, budget=ledger_budget(deployment)),
-        render(
-            "vllm/deployment.yaml.j2",
-            **values,
-            model=model_files(deployment),
-            image=deployment.spec.engine.image or settings.vllm_image,
-            port=ENGINE_PORT,
-            max_requests=max_engine_requests(deployment, plan),
-            startup_timeout_seconds=STARTUP_TIMEOUT_SECONDS,
-            drain_seconds=DRAIN_SECONDS,
-            gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
-            tolerations=[toleration.model_dump(exclude_defaults=True) for toleration in plan.profile.tolerations],
-        ),
-        render("vllm/service.yaml.j2", **values, port=ENGINE_PORT),
+        *render_vllm(values, deployment, plan, model_files(deployment), settings),
         render("gateway/front.yaml.j2", **values),
     )
 
@@ -69,13 +52,16 @@ def owner_references(deployment: LLMDeployment) -> list[Mapping[str, object]]:
     ]
 
 
-def model_files(deployment: LLMDeployment) -> ModelFiles:
-    """Where the engine finds the model of `deployment`."""
-    scheme, place = deployment.spec.model.uri.split("://", 1)
-    if scheme == "hf":
-        return ModelFiles(argument=place, revision=deployment.spec.model.revision or "")
-    claim, _, path = place.partition("/")
-    return ModelFiles(argument=f"/models/{path}".rstrip("/"), claim=claim)
+def container_resources(stated: Resources, plan: Plan) -> dict[str, dict[str, str]]:
+    """Requests and limits of an engine's container: its accelerators, its memory, and cores without a limit.
+
+    A limit on cores would stop the engine in the middle of a step for what other steps have used; kept cores are its
+    own under contention, and it may take idle ones.
+    """
+    devices = {plan.profile.resource_name: str(plan.accelerators)} if plan.accelerators else {}
+    memory = {"memory": stated.memory} if stated.memory else {}
+    cores = {"cpu": stated.cpu} if stated.cpu else {}
+    return {"limits": devices | memory, "requests": devices | cores | memory}
 
 
 def ledger_budget(deployment: LLMDeployment) -> Mapping[str, str]:
@@ -84,14 +70,3 @@ def ledger_budget(deployment: LLMDeployment) -> Mapping[str, str]:
     if budget is None:
         return {"limit": "0", "window": BudgetWindow.MONTH.value, "timeZone": "Etc/UTC"}
     return {"limit": format(budget.limit, "f"), "window": budget.window.value, "timeZone": budget.time_zone}
-
-
-def max_engine_requests(deployment: LLMDeployment, plan: Plan) -> int:
-    """Requests that an engine takes, running and waiting, before it answers 503.
-
-    The backstop behind the gateway's own count: a full batch, and as many waiting as there are steps in the time to the
-    first token when a step takes all of the time per output token. Whoever stands further back is late for certain as
-    soon as each prompt fills a step.
-    """
-    slo = deployment.spec.slo
-    return plan.max_sequences + ceil(slo.time_to_first_token_milliseconds / slo.time_per_output_token_milliseconds)

@@ -9,10 +9,11 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Final, NoReturn
 
-_FLAGS_FILE: Final = "vllm-0.32.0-flags.txt"
+# Read as a file: the package that keeps it is about templates, which an engine does not need.
+_FLAGS_FILE: Final = Path(__file__).parents[2] / "render" / "vllm-0.32.0-flags.txt"
 _ARITY: Final[Mapping[str, str | None]] = {"one": None, "optional": "?", "many": "+"}
 _SUFFIXES: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -60,8 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     # Python's prefix matching is off: a flag that is cut short is a mistake in whatever rendered it.
     parser = _Parser(allow_abbrev=False, usage=argparse.SUPPRESS)
     parser.add_argument("model_tag", nargs="?")
-    text = resources.files(__package__).joinpath(_FLAGS_FILE).read_text("utf-8")
-    for line in text.splitlines():
+    for line in _FLAGS_FILE.read_text("utf-8").splitlines():
         if line.startswith("#"):
             continue
         arity, *names = line.split()
