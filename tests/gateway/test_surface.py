@@ -108,6 +108,12 @@ async def test_completions_are_served_like_chat(rig: Rig) -> None:
     assert (reply.status, reply.json) == (200, COMPLETION)
 
 
+async def test_an_answer_says_who_and_not_with_which_versions(rig: Rig) -> None:
+    for path in ("/healthz", "/v1/models", "/nothing"):
+        async with rig.http.get(rig.url + path) as answer:
+            assert answer.headers.getall("server") == ["spillway"]
+
+
 async def test_models_are_listed(rig: Rig) -> None:
     rig.apply(manifest(name="code"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from spillway.gateway.admission import Facts, Timings
 from spillway.gateway.desk import Desk
@@ -23,6 +23,7 @@ class Metrics:
     """What is counted; `monotonic` counts seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
+        disable_created_metrics()  # a series more for each, which the text format has no meaning for
         self._monotonic = monotonic
         self._registry = CollectorRegistry()
         self._requests = Counter(

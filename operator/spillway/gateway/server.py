@@ -79,6 +79,7 @@ def build_app(
         return web.Response(body=body, headers={"content-type": CONTENT_TYPE})
 
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_in_openai_shape])
+    app.on_response_prepare.append(_sign)
     handler = Handler(table, upstreams, record, now)
     for endpoint in Endpoint:
         app.router.add_post(endpoint.value, handler.serve)
@@ -87,6 +88,11 @@ def build_app(
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics_page)
     return app
+
+
+async def _sign(_: web.Request, response: web.StreamResponse) -> None:
+    """Say who answers, in place of aiohttp's versions: they are for us to know."""
+    response.headers["server"] = "spillway"
 
 
 @web.middleware
