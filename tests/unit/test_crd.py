@@ -72,6 +72,7 @@ def test_every_node_has_one_type_and_nothing_that_is_not_structural():
 def test_defaults_stand_on_scalars_at_the_top_of_spec_alone():
     defaults = {path: node["default"] for _, path, node in NODES if "default" in node}
     assert defaults == {
+        "llmdeployments.spec.memoryCheck": "Warn",
         "llmdeployments.spec.replicas": 1,
         "llmdeployments.spec.startupTimeoutSeconds": 1800,
         "llmdeployments.spec.suspend": False,

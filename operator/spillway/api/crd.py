@@ -10,6 +10,7 @@ on scalars at the top of `spec`, because a default inside an object is drift to 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import yaml
@@ -217,7 +218,8 @@ def _default_top_scalars(model: type[BaseModel], spec: dict[str, object]) -> Non
     assert issubclass(spec_model, BaseModel)
     for field in spec_model.model_fields.values():
         if isinstance(field.default, bool | int | str) and field.alias:
-            properties[field.alias]["default"] = field.default
+            default = field.default
+            properties[field.alias]["default"] = default.value if isinstance(default, Enum) else default
 
 
 class _Dumper(yaml.SafeDumper):

@@ -16,7 +16,7 @@ from spillway.api.common import (
     whole,
 )
 from spillway.api.engine_spec import Engine, Resources
-from spillway.api.enums import FallbackMode
+from spillway.api.enums import FallbackMode, MemoryCheck
 from spillway.api.fallback_spec import Access, Budget, DataPolicy, Fallback
 from spillway.api.workload_spec import SLO, Accelerator, ModelSource, Quantization, Queue
 
@@ -39,6 +39,13 @@ class LLMDeploymentSpec(SpecModel):
     quantization: Annotated[Quantization, Field(description="How weights and attention cache are stored.")] = (
         Quantization()
     )
+    memory_check: Annotated[
+        MemoryCheck,
+        Field(
+            description="What follows when the model does not fit its accelerators by the plan. Enforce: nothing is "
+            "started; Warn: condition SpecValid says so; Disabled: nothing. The message says which changes are enough."
+        ),
+    ] = MemoryCheck.WARN
     accelerator: Annotated[Accelerator, Field(description="What one replica runs on.")]
     resources: Annotated[
         Resources, Field(description="What one replica is given of its node, beside the accelerators.")

@@ -21,6 +21,14 @@ class QuantizationMethod(StrEnum):
     FP8 = "FP8"
 
 
+class MemoryCheck(StrEnum):
+    """What follows when the plan finds that the model does not fit its accelerators."""
+
+    DISABLED = "Disabled"
+    WARN = "Warn"
+    ENFORCE = "Enforce"
+
+
 class KVCacheDType(StrEnum):
     """How the keys and values of the attention cache are stored."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import Field
@@ -52,6 +53,25 @@ class ModelSource(SpecModel):
     secret_ref: Annotated[
         SecretKeyRef | None, Field(description="Key of a Secret that holds the hub's token, for gated models.")
     ] = None
+    parameters: Annotated[
+        str | None,
+        text(12),
+        Matches(
+            "([1-9][0-9]{0,4}([.][0-9]{1,3})?|0[.][0-9]{0,2}[1-9])[MB]",
+            'model.parameters must be millions or billions, above zero, such as "500M" or "7.6B"',
+        ),
+        Field(
+            description="How many parameters the model has, such as 7.6B. Taken for sizing a model that is not well "
+            "known and whose files are not there yet. Absent: read from its name."
+        ),
+    ] = None
+
+    @property
+    def parameter_count(self) -> int | None:
+        """The stated parameters as a number."""
+        if self.parameters is None:
+            return None
+        return int(Decimal(self.parameters[:-1]) * (10**9 if self.parameters.endswith("B") else 10**6))
 
 
 class Quantization(SpecModel):

@@ -1,23 +1,33 @@
-"""Facts of models: a catalogue of well-known ones, and an estimate from the name for the others."""
+"""Facts of models: their shape, and how many parameters follow from it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
-from math import log
-from types import MappingProxyType
+from enum import StrEnum
 
-import yaml
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from spillway.api.v1alpha1 import QuantizationMethod
 from spillway.sizing.profiles import Facts
 
 
+class Origin(StrEnum):
+    """What tells the facts of a model."""
+
+    CONFIG = "config"
+    """The config.json of its files."""
+    CATALOGUE = "catalogue"
+    STATED = "stated"
+    """spec.model.parameters; the shape is that of the known model nearest in size."""
+    NAME = "name"
+    """A size in its name such as 7B; the shape is that of the known model nearest in size."""
+
+
 class ModelFacts(Facts):
-    """The shape of a model. Sizes are counts of numbers, not bytes."""
+    """The shape of a model. Sizes are counts of numbers, not bytes; widths are those of the hidden layers.
+
+    A mixture of experts has `experts` feed-forward blocks of `expert_size` in each layer but the first `dense_layers`,
+    of which a token passes `experts_per_token`; `shared_expert_size` is the width that each token passes besides.
+    """
 
     parameters: int = Field(gt=0)
     layers: int = Field(gt=0)
@@ -25,88 +35,72 @@ class ModelFacts(Facts):
     kv_heads: int = Field(gt=0)
     head_size: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
-    feed_forward_size: int = Field(gt=0)
-    experts: int = Field(default=1, ge=1)
+    feed_forward_size: int = Field(default=0, ge=0)
+    experts: int = Field(default=0, ge=0)
+    experts_per_token: int = Field(default=0, ge=0)
+    expert_size: int = Field(default=0, ge=0)
+    shared_expert_size: int = Field(default=0, ge=0)
+    dense_layers: int = Field(default=0, ge=0)
+    # Latent attention (MLA): numbers that a token leaves in a layer's cache, in place of its keys and values.
+    latent_size: int = Field(default=0, ge=0)
+    # Layers that look back only `window_tokens`; the others see all of the context.
+    sliding_layers: int = Field(default=0, ge=0)
+    window_tokens: int = Field(default=0, ge=0)
     vocabulary: int = Field(gt=0)
     tied_embeddings: bool
+    # What is in the files beside embedding, attention and feed-forward blocks, such as a part that sees images.
+    other_parameters: int = Field(default=0, ge=0)
     context_length: int = Field(gt=0)
-    # True: the parameters were read from the name, and the shape is that of the known model nearest in size.
-    estimated: bool = False
+    # Bytes of the weights' files, where they are known; a quantised model's cannot be told from its shape alone.
+    weight_bytes: int | None = Field(default=None, gt=0)
+    # How the files store the weights; Auto: in a way of their own, which the engine reads from them. None: not known.
+    stored_as: QuantizationMethod | None = None
+    stored_bits: int | None = Field(default=None, gt=0)
+    origin: Origin = Origin.CATALOGUE
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the shape is another model's."""
+        return self.origin in {Origin.STATED, Origin.NAME}
 
     @property
     def embedding_parameters(self) -> int:
         """Parameters of the embedding and of the output layer, which quantised copies keep in 16 bits."""
         return self.vocabulary * self.hidden_size * (1 if self.tied_embeddings else 2)
 
+    @property
+    def widest_feed_forward(self) -> int:
+        """Width of the feed-forward blocks that one token passes in one layer, where it is greatest."""
+        mixture = self.experts_per_token * self.expert_size + self.shared_expert_size
+        return max(self.feed_forward_size, mixture)
 
-class CatalogueEntry(ModelFacts):
-    """A model of the catalogue: its facts, the names it goes by and where the facts are from."""
-
-    names: tuple[str, ...] = Field(min_length=1)
-    source: str
-    date: str
-
-
-# What people append to the name of a quantised copy, and the method that it tells.
-_MARKS = (
-    (re.compile(r"[-_.](awq)([-_.](int4|4bit|w4a16|marlin|gemm|g128|sym|asym))*$"), QuantizationMethod.AWQ),
-    (re.compile(r"[-_.](gptq)([-_.](int[348]|[348]bit|marlin|g128|group128|sym))*$"), QuantizationMethod.GPTQ),
-    (re.compile(r"[-_.](fp8)([-_.](dynamic|static|kv|block))*$"), QuantizationMethod.FP8),
-)
-_EIGHT_BITS = re.compile(r"(int8|8bit)")
-_PARAMETERS = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
-
-
-def marked_quantization(repository: str) -> QuantizationMethod:
-    """The method that the name of a `repository` tells; None (the member) when it tells no method."""
-    name = _base(repository)
-    return next((method for mark, method in _MARKS if mark.search(name)), QuantizationMethod.NONE)
+    def resized(self, parameters: int, origin: Origin) -> ModelFacts:
+        """The same shape with other `parameters`, and nothing known of the files."""
+        return self.model_copy(
+            update={
+                "parameters": parameters,
+                "origin": origin,
+                "weight_bytes": None,
+                "stored_as": None,
+                "stored_bits": None,
+            }
+        )
 
 
-def marked_bits(repository: str) -> int:
-    """Bits of a GPTQ copy's weights, by its name: 8 or 4."""
-    return 8 if _EIGHT_BITS.search(_base(repository)) else 4
+def count_parameters(facts: ModelFacts, attention: int | None = None) -> int:
+    """Parameters that follow from the shape, without norms and biases: well under a thousandth of a model.
 
-
-@cache
-def catalogue() -> Mapping[str, ModelFacts]:
-    """Facts by each name that a model of the catalogue goes by."""
-    text = resources.files(__package__).joinpath("models.yaml").read_text(encoding="utf-8")
-    entries = TypeAdapter(tuple[CatalogueEntry, ...]).validate_python(_dates_as_text(yaml.safe_load(text)))
-    return MappingProxyType({name: entry for entry in entries for name in entry.names})
-
-
-def find_model(repository: str) -> ModelFacts | None:
-    """Facts of the model in `repository` (organisation/name, or a path); None if nothing tells them."""
-    name = _base(repository)
-    for mark, _ in _MARKS:
-        name = mark.sub("", name)
-    known = catalogue().get(name.removeprefix("meta-"))
-    if known is not None:
-        return known
-    parameters = _named_parameters(name)
-    if parameters is None:
-        return None
-    nearest = min(catalogue().values(), key=lambda facts: abs(log(facts.parameters / parameters)))
-    return nearest.model_copy(update={"parameters": parameters, "estimated": True})
-
-
-def _base(repository: str) -> str:
-    return repository.rstrip("/").rsplit("/", 1)[-1].lower()
-
-
-def _named_parameters(name: str) -> int | None:
-    """Parameters that a name such as `foo-7b` or `bar-8x7b` tells; a mixture counts each expert whole: too much."""
-    found = _PARAMETERS.search(name)
-    if found is None:
-        return None
-    experts, size, unit = found.groups()
-    each = float(size) * (1e9 if unit == "b" else 1e6)
-    return int(each * int(experts or 1)) or None
-
-
-def _dates_as_text(entries: object) -> object:
-    """YAML reads a date as a date; the catalogue keeps it as it is written."""
-    if not isinstance(entries, list):
-        return entries
-    return [{key: str(value) if key == "date" else value for key, value in entry.items()} for entry in entries]
+    `attention` is what one layer's attention has; None: query and output of all heads, keys and values of KV heads.
+    """
+    if attention is None:
+        attention = facts.hidden_size * facts.head_size * 2 * (facts.attention_heads + facts.kv_heads)
+    dense = facts.dense_layers if facts.experts else facts.layers
+    gated = 3 * facts.hidden_size
+    mixture = gated * (facts.experts * facts.expert_size + facts.shared_expert_size) + facts.hidden_size * facts.experts
+    return (
+        facts.embedding_parameters
+        + facts.layers * attention
+        + dense * gated * facts.feed_forward_size
+        + (facts.layers - dense) * mixture
+        + facts.other_parameters
+    )
