@@ -38,8 +38,8 @@ format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: $(READY) ## write the generated files anew (CRDs)
-	@$(BIN)/spillway crds --write crds
+generate: $(READY) ## write the generated files anew (CRDs, and what the chart takes from them and from manifests/base)
+	@$(BIN)/python tools/generate.py .
 
 verify: $(READY) ## generated files are current
 	@tools/verify $(BIN)

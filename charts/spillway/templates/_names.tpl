@@ -1,0 +1,37 @@
+{{/* Labels of one component. The names of what is installed are fixed: one operator in a namespace, and one set of ClusterRoles in a cluster. */}}
+{{- define "spillway.labels" -}}
+app.kubernetes.io/name: spillway
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "spillway.selectorLabels" -}}
+app.kubernetes.io/name: spillway
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "spillway.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The profiles as the operator's file has them: a list, each with its name; one that is null is left out. */}}
+{{- define "spillway.profiles" -}}
+{{- $listed := list -}}
+{{- range $name, $facts := .Values.profiles -}}
+{{- if $facts -}}
+{{- $listed = append $listed (merge (dict "name" $name) $facts) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $listed -}}
+{{- end }}

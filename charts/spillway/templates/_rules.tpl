@@ -1,0 +1,80 @@
+{{/* Copied from manifests/base by `make generate`; do not edit. */}}
+{{- define "spillway.rules.spillway-operator" -}}
+# patch: kopf keeps what it last handled in an annotation of the object.
+- apiGroups: [spillway.dev]
+  resources: [llmdeployments]
+  verbs: [get, list, watch, patch]
+- apiGroups: [spillway.dev]
+  resources: [llmdeployments/status]
+  verbs: [get, patch]
+# To own a child that keeps its parent until it is gone (blockOwnerDeletion), where the cluster enforces it.
+- apiGroups: [spillway.dev]
+  resources: [llmdeployments/finalizers]
+  verbs: [update]
+- apiGroups: [spillway.dev]
+  resources: [llmledgers]
+  verbs: [get, list, watch, create, patch, delete]
+# Server-side apply is patch, and create where the object is new.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [get, list, watch, create, patch, delete]
+# It hands the gateways this one role, whose rights it does not all hold itself.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [clusterroles]
+  resourceNames: [spillway-gateway]
+  verbs: [bind]
+# Why a pod does not start.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+# The label spillway.dev/may-leave.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{- define "spillway.rules.spillway-operator-cluster" -}}
+# A changed label spillway.dev/may-leave at once, not at the next resync.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+{{- end }}
+
+{{- define "spillway.rules.spillway-gateway" -}}
+- apiGroups: [spillway.dev]
+  resources: [llmdeployments, llmledgers]
+  verbs: [get, list, watch]
+- apiGroups: [spillway.dev]
+  resources: [llmledgers/status]
+  verbs: [get, patch, update]
+# Where the engines are, and whether they are ready.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+# The label spillway.dev/may-leave of its own namespace. A RoleBinding allows that one by its name, and no list or watch:
+# those are of the whole cluster, even narrowed to one name.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end }}
+
+{{- define "spillway.rules.spillway-view" -}}
+- apiGroups: [spillway.dev]
+  resources: [llmdeployments, llmledgers]
+  verbs: [get, list, watch]
+{{- end }}
+
+{{- define "spillway.rules.spillway-edit" -}}
+- apiGroups: [spillway.dev]
+  resources: [llmdeployments, llmdeployments/scale]
+  verbs: [get, list, watch, create, update, patch, delete, deletecollection]
+{{- end }}

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helm_program import CHART, ROOT, helm, rendered, template
+from spillway import __version__
+from spillway.settings import OperatorSettings, read_settings
+from spillway.sizing.profiles import AcceleratorProfile, Toleration, default_profiles, load_profiles
+
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+Objects = dict[tuple[str, str], dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Helm keeps what it keeps."""
+    return tmp_path_factory.mktemp("helm")
+
+
+@pytest.fixture(scope="session")
+def default(home: Path) -> Objects:
+    """What the chart comes to with its own values."""
+    return by_name(rendered(home))
+
+
+def by_name(documents: list[dict[str, Any]]) -> Objects:
+    return {(document["kind"], document["metadata"]["name"]): document for document in documents}
+
+
+def base() -> Objects:
+    """What manifests/base has, in its files and those of the CRDs."""
+    files = [*(ROOT / "manifests/base").glob("*.yaml"), *(ROOT / "crds").glob("spillway*.yaml")]
+    documents = (document for file in files for document in yaml.safe_load_all(file.read_text()))
+    return by_name([document for document in documents if document["kind"] != "Kustomization"])
+
+
+def pod(objects: Objects) -> dict[str, Any]:
+    return objects["Deployment", "spillway-operator"]["spec"]["template"]
+
+
+def environment(objects: Objects) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in pod(objects)["spec"]["containers"][0]["env"]}
+
+
+def profiles_text(objects: Objects) -> str:
+    return objects["ConfigMap", "spillway-profiles"]["data"]["profiles.yaml"]
+
+
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    """The path of each value that somebody sets: the profiles are one."""
+    for key, value in values.items():
+        here = f"{path}{key}"
+        if isinstance(value, dict) and value and here not in {"profiles", "operator.resources"}:
+            yield from leaves(value, f"{here}.")
+        else:
+            yield here
+
+
+def at(values: Any, path: str) -> Any:
+    for key in path.split("."):
+        values = values[key]
+    return values
+
+
+def substance(found: dict[str, Any]) -> dict[str, Any]:
+    """An object without what Helm adds to it, and without the operator's settings, which have a test of their own."""
+    thing = copy.deepcopy(found)
+    labels = thing["metadata"].pop("labels", {})
+    thing["metadata"].pop("annotations", None)
+    aggregated = {key: value for key, value in labels.items() if key.startswith("rbac.authorization.k8s.io/")}
+    if thing["kind"] == "Deployment":
+        spec = thing["spec"]["template"].pop("spec")
+        thing["spec"]["template"] = spec
+        container = spec["containers"][0]
+        container.pop("env", None)
+        assert container.pop("imagePullPolicy", "IfNotPresent") == "IfNotPresent"
+        for holder, key in ((container, "volumeMounts"), (spec, "volumes")):
+            holder[key] = [volume for volume in holder[key] if volume["name"] != "profiles"]
+    return {**thing, "labels": aggregated}
+
+
+def test_helm_lint_finds_nothing_to_say(home: Path):
+    done = helm("lint", "--strict", "--quiet", str(CHART), home=home)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout
+
+
+def test_the_defaults_are_manifests_base(default: Objects):
+    wanted = {key: substance(found) for key, found in base().items() if key[0] != "Namespace"}
+    got = {key: substance(found) for key, found in default.items() if key[0] != "ConfigMap"}
+    assert got == wanted
+
+
+def test_the_defaults_are_the_operators_own(default: Objects):
+    settings = read_settings(environment(default))
+    assert settings == OperatorSettings(profiles_file=Path("/etc/spillway/profiles.yaml"))
+    assert dict(load_profiles(profiles_text(default))) == dict(default_profiles())
+
+
+def test_it_installs_the_version_that_it_comes_with(default: Objects):
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    image = f"ghcr.io/spillway-dev/spillway:{__version__}"
+    assert [pod(objects)["spec"]["containers"][0]["image"] for objects in (default, base())] == [image, image]
+
+
+EVERY_VALUE = {
+    "image": {"repository": "registry.example/spillway", "tag": "1.2.3", "digest": "", "pullPolicy": "Always"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "crds": {"enabled": True, "keep": False},
+    "clusterRoles": {"create": False},
+    "watchNamespaces": ["team-a", "team-b"],
+    "egress": {"allowedHosts": ["llm.example.org"], "unlabelledNamespaceMayLeave": "None"},
+    "gateway": {"replicas": 2},
+    "profiles": {"l4-24gb": {"maxCount": 2}, "a100-80gb": None, "tiny": {"memoryGiB": 4.5}},
+    "operator": {
+        "resyncSeconds": 86400,
+        "concurrency": 3,
+        "log": {"format": "JSON", "level": "Debug"},
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "podAnnotations": {"example.org/note": "yes"},
+    },
+}
+
+
+def test_every_value_reaches_what_it_is_for(home: Path):
+    unchanged = [value for value in leaves(VALUES) if at(EVERY_VALUE, value) == at(VALUES, value)]
+    assert unchanged == ["image.digest", "crds.enabled"], "those have tests of their own"
+    objects = by_name(rendered(home, values=EVERY_VALUE))
+    assert read_settings(environment(objects)) == OperatorSettings(
+        image="registry.example/spillway:1.2.3",
+        namespaces=("team-a", "team-b"),
+        profiles_file=Path("/etc/spillway/profiles.yaml"),
+        allowed_hosts=("llm.example.org",),
+        unlabelled_namespace_may_leave="None",
+        gateway_replicas=2,
+        resync_seconds=86400,
+        concurrency=3,
+        log_format="JSON",
+        log_level="Debug",
+    )
+    profiles = load_profiles(profiles_text(objects))
+    assert (profiles["l4-24gb"].max_count, profiles["l4-24gb"].memory_gib) == (2, 22.0)
+    assert set(profiles) == set(default_profiles()) - {"a100-80gb"} | {"tiny"}
+
+    spec = pod(objects)["spec"]
+    assert spec["containers"][0]["image"] == "registry.example/spillway:1.2.3"
+    assert spec["containers"][0]["imagePullPolicy"] == "Always"
+    assert spec["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+    for key in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+        assert spec[key] == EVERY_VALUE["operator"][key]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod(objects)["metadata"]["annotations"]["example.org/note"] == "yes"
+
+    crds = [found for (kind, _), found in objects.items() if kind == "CustomResourceDefinition"]
+    assert crds
+    assert not any("annotations" in crd["metadata"] for crd in crds)
+    assert "ClusterRole" not in {kind for kind, _ in objects}
+
+
+def test_crds_are_kept_by_default_and_left_out_where_they_are_not_wanted(home: Path, default: Objects):
+    crds = [found for (kind, _), found in default.items() if kind == "CustomResourceDefinition"]
+    assert [crd["metadata"]["annotations"]["helm.sh/resource-policy"] for crd in crds] == ["keep", "keep"]
+    objects = by_name(rendered(home, "--set=crds.enabled=false"))
+    assert "CustomResourceDefinition" not in {kind for kind, _ in objects}
+
+
+def test_a_digest_wins_over_the_tag(home: Path):
+    digest = f"sha256:{'0' * 64}"
+    objects = by_name(rendered(home, f"--set=image.digest={digest}", "--set=image.tag=1.2.3"))
+    assert environment(objects)["SPILLWAY_IMAGE"] == f"ghcr.io/spillway-dev/spillway@{digest}"
+
+
+def test_no_allowed_host_means_none_and_not_the_operators_list(home: Path):
+    objects = by_name(rendered(home, "--set-json=egress.allowedHosts=[]"))
+    assert read_settings(environment(objects)).allowed_hosts == ()
+
+
+def test_other_profiles_start_a_new_pod(home: Path, default: Objects):
+    changed = by_name(rendered(home, "--set=profiles.l4-24gb.maxCount=1"))
+    assert pod(changed) != pod(default)
+
+
+def test_for_listed_namespaces_its_rights_are_roles_in_them_alone(home: Path):
+    documents = rendered(home, "--set=watchNamespaces={team-a,team-b}")
+    bound = [
+        (document["kind"], document["metadata"]["namespace"], document["metadata"]["name"])
+        for document in documents
+        if document["kind"].endswith(("Role", "Binding")) and document["metadata"].get("namespace")
+    ]
+    assert sorted(bound) == [
+        (kind, team, "spillway-operator") for kind in ("Role", "RoleBinding") for team in ("team-a", "team-b")
+    ]
+    cluster = {document["metadata"]["name"] for document in documents if document["kind"].startswith("ClusterRole")}
+    assert cluster == {"spillway-gateway", "spillway-view", "spillway-edit"}
+    rules = base()["ClusterRole", "spillway-operator"]["rules"]
+    assert [document["rules"] for document in documents if document["kind"] == "Role"] == [rules, rules]
+
+
+REFUSED = (
+    # (values, part of what Helm says)
+    ({"egres": {"allowedHosts": []}}, "additional properties 'egres' not allowed"),
+    ({"crds": {"enable": False}}, "at '/crds': additional properties 'enable' not allowed"),
+    ({"operator": {"log": {"colour": "red"}}}, "at '/operator/log': additional properties 'colour' not allowed"),
+    ({"crds": {"keep": "no"}}, "at '/crds/keep': got string, want boolean"),
+    ({"gateway": {"replicas": "two"}}, "at '/gateway/replicas': got string, want integer"),
+    ({"gateway": {"replicas": 0}}, "at '/gateway/replicas': minimum: got 0, want 1"),
+    ({"egress": {"allowedHosts": "api.openai.com"}}, "at '/egress/allowedHosts': got string, want array"),
+    ({"egress": {"allowedHosts": ["https://api.openai.com"]}}, "at '/egress/allowedHosts/0'"),
+    ({"egress": {"unlabelledNamespaceMayLeave": "Sensitive"}}, "value must be one of 'None', 'Public', 'Internal'"),
+    ({"watchNamespaces": ["Team A"]}, "at '/watchNamespaces/0'"),
+    ({"profiles": {"tiny": {"maxCount": 1}}}, "missing property 'memoryGiB'"),
+    ({"profiles": {"tiny": {"memoryGiB": 4, "memory": 4}}}, "additional properties 'memory' not allowed"),
+    ({"profiles": {"Tiny": {"memoryGiB": 4}}}, "Tiny"),
+    ({"image": {"digest": "latest"}}, "at '/image/digest'"),
+)
+
+
+@pytest.mark.parametrize(("values", "said"), REFUSED, ids=lambda part: part if isinstance(part, str) else "")
+def test_a_value_that_cannot_be_meant_is_refused(home: Path, values: dict[str, Any], said: str):
+    done = template(home, values=values)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_the_schema_knows_each_value_and_no_other():
+    def properties(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+        for key, inner in schema["properties"].items():
+            here = f"{path}{key}"
+            if "properties" in inner and here not in {"operator.resources", "operator.affinity"}:
+                yield from properties(inner, f"{here}.")
+            else:
+                yield here
+
+    assert set(properties(SCHEMA)) - {"global"} == set(leaves(VALUES))
+
+
+def test_the_schema_knows_each_fact_of_a_profile():
+    def facts(model: type[AcceleratorProfile | Toleration]) -> set[str]:
+        return set(model.model_json_schema(by_alias=True)["properties"])
+
+    profile = SCHEMA["$defs"]["profile"]["properties"]
+    assert set(profile) == facts(AcceleratorProfile) - {"name"}
+    assert set(profile["tolerations"]["items"]["properties"]) == facts(Toleration)
+
+
+def test_the_readme_describes_each_value_and_each_fact_of_a_profile():
+    readme = (CHART / "README.md").read_text()
+    assert [value for value in leaves(VALUES) if f"\n| `{value}` | " not in readme] == []
+    assert [fact for fact in SCHEMA["$defs"]["profile"]["properties"] if f"\n| `{fact}` | " not in readme] == []

@@ -1,0 +1,96 @@
+"""Write every generated file anew below a folder: `.` for this checkout, another one to compare (tools/verify)."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from spillway.api.crd import write as write_crds
+
+ROOT = Path(__file__).resolve().parents[1]
+CHART = Path("charts/spillway")
+RBAC = ("operator", "gateway", "people")
+ROW = "| `{key}` | `{default}` | {text} |"
+TABLE = """<!-- From values.yaml by `make generate`. -->
+
+| value | default | |
+| --- | --- | --- |
+{rows}
+
+"""
+CRD = """{{{{- /* Copied from crds/ by `make generate`; do not edit. */ -}}}}
+{{{{- if .Values.crds.enabled }}}}
+{body}{{{{- end }}}}
+"""
+CRD_METADATA = """
+metadata:
+  {{- if .Values.crds.keep }}
+  annotations: {helm.sh/resource-policy: keep}
+  {{- end }}
+  labels: {{- include "spillway.labels" (dict "root" $) | nindent 4 }}
+"""
+
+
+def main(below: Path) -> None:
+    """Write the CRDs, then what the chart takes from them, from manifests/base and from its own values."""
+    for name in ("crds", CHART / "templates/crds"):
+        (below / name).mkdir(parents=True, exist_ok=True)
+    for path in write_crds(below / "crds"):
+        (below / CHART / "templates/crds" / path.name).write_text(chart_crd(path.read_text()))
+    (below / CHART / "templates/_rules.tpl").write_text("\n".join(chart_rules()))
+    head, tail = re.split(
+        r"(?s)(?<=<!-- values -->\n).*(?=<!-- end of values -->)", (ROOT / CHART / "README.md").read_text()
+    )
+    (below / CHART / "README.md").write_text(head + TABLE.format(rows="\n".join(value_rows())) + tail)
+
+
+def chart_crd(text: str) -> str:
+    """A CRD as a template, if wanted, and kept if wanted: what stands in a chart's folder crds/ Helm never upgrades."""
+    body = text.partition("\n")[2].replace("{{", '{{ "{{" }}')
+    return CRD.format(body=body.replace("\nmetadata:\n", CRD_METADATA, 1))
+
+
+def chart_rules() -> Iterator[str]:
+    """The rules of each ClusterRole of manifests/base, comments and all, as a named template."""
+    yield "{{/* Copied from manifests/base by `make generate`; do not edit. */}}"
+    for part in RBAC:
+        for document in (ROOT / f"manifests/base/{part}-rbac.yaml").read_text().split("\n---\n"):
+            if "\nkind: ClusterRole\n" in f"\n{document}":
+                name = yaml.safe_load(document)["metadata"]["name"]
+                rules = "\n".join(line.removeprefix("  ") for line in document.partition("\nrules:\n")[2].splitlines())
+                yield f'{{{{- define "spillway.rules.{name}" -}}}}\n{rules}\n{{{{- end }}}}\n'
+
+
+def value_rows() -> Iterator[str]:
+    """A row for each key of values.yaml that a line of comment stands over."""
+    text = (ROOT / CHART / "values.yaml").read_text()
+    values = yaml.safe_load(text)
+    path: list[str] = []
+    comment = ""
+    for line in text.splitlines():
+        if said := re.fullmatch(r" *# (.*)", line):
+            comment = said[1]
+        elif key := re.match(r"( *)([\w.-]+):", line):
+            path[len(key[1]) // 2 :] = [key[2]]
+            if comment:
+                yield ROW.format(key=".".join(path), default=shown(path, values), text=comment)
+            comment = ""
+        else:
+            comment = ""
+
+
+def shown(path: list[str], values: object) -> str:
+    """The default at a path of the values, on one line; of the profiles their names."""
+    for key in path:
+        values = values[key]  # type: ignore[index] # the path was read from the same file
+    if path == ["profiles"]:
+        return ", ".join(values)  # type: ignore[arg-type] # a mapping by name
+    return yaml.safe_dump(values, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
