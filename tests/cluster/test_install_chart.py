@@ -1,0 +1,153 @@
+"""The chart on a cluster of its own: what it installs belongs to the whole cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helm_program import CHART, ROOT, helm
+from installed import (
+    OPERATOR,
+    apply_object,
+    is_served,
+    kinds_are_served,
+    kubectl,
+    make_namespace,
+    pod_is_made,
+    rights,
+    rights_at_work,
+    too_much,
+)
+from operator_process import KINDS, OperatorProcess, until
+from spillway.simulator.controlplane import ControlPlane, running
+from spillway.simulator.kubeapi import KubeAPI
+
+pytestmark = pytest.mark.cluster
+
+SYSTEM = "/api/v1/namespaces/spillway-system"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with running() as plane:
+        yield plane
+
+
+@pytest.fixture
+async def api(plane: ControlPlane) -> AsyncIterator[KubeAPI]:
+    async with plane.api() as api:
+        await make_namespace(api, "spillway-system", **{"pod-security.kubernetes.io/enforce": "restricted"})
+        yield api
+
+
+@asynccontextmanager
+async def release(plane: ControlPlane, api: KubeAPI, home: Path, *options: str) -> AsyncIterator[str]:
+    """The chart, installed; what Helm printed. Uninstalled in the end."""
+    where = ("--namespace=spillway-system", f"--kubeconfig={plane.kubeconfig}")
+    done = await asyncio.to_thread(helm, "install", "spillway", str(CHART), *where, *options, home=home)
+    assert done.returncode == 0, done.stderr
+    try:
+        await kinds_are_served(api)
+        yield done.stdout
+    finally:
+        done = await asyncio.to_thread(helm, "uninstall", "spillway", *where, "--wait", home=home)
+        assert done.returncode == 0, done.stderr
+
+
+async def settings(api: KubeAPI, directory: Path) -> list[str]:
+    """The options of an operator outside the cluster that is told what the installed one is."""
+    deployment = await api.get("/apis/apps/v1/namespaces/spillway-system/deployments/spillway-operator")
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    told = {variable["name"].removeprefix("SPILLWAY_"): variable["value"] for variable in variables}
+    profiles = directory / "profiles.yaml"
+    profiles.write_text((await api.get(f"{SYSTEM}/configmaps/spillway-profiles"))["data"]["profiles.yaml"])
+    told["PROFILES_FILE"] = str(profiles)
+    taken = ("IMAGE", "NAMESPACES", "PROFILES_FILE", "ALLOWED_HOSTS", "UNLABELLED_NAMESPACE_MAY_LEAVE")
+    return [f"--{name.lower().replace('_', '-')}={told[name]}" for name in taken if name in told]
+
+
+@asynccontextmanager
+async def operator(plane: ControlPlane, api: KubeAPI, directory: Path) -> AsyncIterator[OperatorProcess]:
+    """An operator with the rights and the settings of the installed one, which no node runs here."""
+    process = OperatorProcess(plane, directory, *await settings(api, directory))
+    await process.start()
+    try:
+        yield process
+    finally:
+        code = await process.stop()
+        print(process.log)
+    assert code == 0
+    assert "Forbidden" not in process.log, "its roles allow all that it does"
+
+
+async def test_installed_for_the_whole_cluster_it_serves_objects_and_has_no_right_too_many(
+    plane: ControlPlane, api: KubeAPI, tmp_path: Path
+):
+    await make_namespace(api, "anywhere")
+    async with release(plane, api, tmp_path, "--set=profiles.tiny.memoryGiB=22") as notes:
+        assert "serves the LLMDeployments of every namespace" in notes
+        assert (await pod_is_made(api))["spec"]["serviceAccountName"] == "spillway-operator"
+        assert too_much(await rights_at_work(plane, "anywhere")) == []
+        async with operator(plane, api, tmp_path):
+            await apply_object(api, "anywhere", profile="tiny")
+            await until("the object is served", lambda: is_served(api, "anywhere"))
+        await api.delete(f"{KINDS}/namespaces/anywhere/llmdeployments/chat")
+
+
+async def test_installed_for_one_namespace_it_can_do_nothing_in_another(
+    plane: ControlPlane, api: KubeAPI, tmp_path: Path
+):
+    await make_namespace(api, "team-a")
+    await make_namespace(api, "team-b")
+    async with release(plane, api, tmp_path, "--set=watchNamespaces={team-a}") as notes:
+        assert "serves the LLMDeployments of team-a" in notes
+        assert too_much(await rights_at_work(plane, "team-a")) == []
+        for namespace in ("team-b", "spillway-system", "kube-system"):
+            assert await rights(plane, OPERATOR, namespace) == set()
+        async with operator(plane, api, tmp_path):
+            await apply_object(api, "team-b")
+            await apply_object(api, "team-a")
+            await until("the object is served", lambda: is_served(api, "team-a"))
+            left_alone = await api.get(f"{KINDS}/namespaces/team-b/llmdeployments/chat")
+            assert "status" not in left_alone
+        for namespace in ("team-a", "team-b"):
+            await api.delete(f"{KINDS}/namespaces/{namespace}/llmdeployments/chat")
+
+
+async def test_uninstalled_it_leaves_objects_and_their_kinds_and_takes_them_over_again(
+    plane: ControlPlane, api: KubeAPI, tmp_path: Path
+):
+    await make_namespace(api, "kept")
+    async with release(plane, api, tmp_path):
+        await apply_object(api, "kept")
+    assert await api.find(f"{KINDS}/namespaces/kept/llmdeployments/chat") is not None
+    assert await api.find("/apis/rbac.authorization.k8s.io/v1/clusterroles/spillway-operator") is None
+    async with release(plane, api, tmp_path, "--set=crds.keep=false"):
+        assert await api.find(f"{KINDS}/namespaces/kept/llmdeployments/chat") is not None
+    for kind in ("llmdeployments", "llmledgers"):
+        path = f"{DEFINITIONS}/{kind}.spillway.dev"
+        await until("the kinds are gone, for they were not to be kept", lambda path=path: _gone(api, path))
+
+
+async def _gone(api: KubeAPI, path: str) -> bool:
+    return await api.find(path) is None
+
+
+async def test_what_the_notes_tell_to_apply_is_accepted_and_so_is_every_sample(
+    plane: ControlPlane, api: KubeAPI, tmp_path: Path
+):
+    async with release(plane, api, tmp_path) as notes:
+        example = notes.partition("<<EOF\n")[2].partition("EOF\n")[0]
+        assert yaml.safe_load(example)["kind"] == "LLMDeployment"
+        dry = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--namespace=default", "-f")
+        await kubectl(plane, *dry, "-", stdin=example)
+        samples = sorted((ROOT / "manifests/samples").glob("*.yaml"))
+        assert samples
+        for sample in samples:
+            assert "serverside-applied (server dry run)" in await kubectl(plane, *dry, str(sample)), sample.name

@@ -1,0 +1,122 @@
+"""What an installation is worth: the rights of the operator's account, and the operator at work with just these."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from operator_process import KINDS, until
+from spillway.errors import Unreachable
+from spillway.simulator.controlplane import ControlPlane
+from spillway.simulator.kubeapi import KubeAPI
+
+OPERATOR = "system:serviceaccount:spillway-system:spillway-operator"
+NOBODY = "system:serviceaccount:spillway-system:nobody"
+RIGHT = re.compile(r"^(\S*) +\[(.*?)\] +\[(.*?)\] +\[(.*?)\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A line of `kubectl auth can-i --list`."""
+
+    resource: str
+    urls: str
+    names: str
+    verbs: tuple[str, ...]
+
+
+async def rights(plane: ControlPlane, account: str, namespace: str) -> set[Right]:
+    """What an account may do in a namespace, beyond what every account may."""
+    return await _listed(plane, account, namespace) - await _listed(plane, NOBODY, namespace)
+
+
+async def rights_at_work(plane: ControlPlane, namespace: str) -> set[Right]:
+    """The operator's rights where it works, once the authorizer has them: its cache follows within a moment."""
+
+    async def granted() -> set[Right]:
+        found = await rights(plane, OPERATOR, namespace)
+        return found if "deployments.apps" in {right.resource for right in found} else set()
+
+    return await until("the operator has its rights", granted)
+
+
+async def _listed(plane: ControlPlane, account: str, namespace: str) -> set[Right]:
+    asked = ["auth", "can-i", "--list", "--no-headers", f"--namespace={namespace}", f"--as={account}"]
+    said = (await kubectl(plane, *asked)).splitlines()
+    found = [RIGHT.match(line.rstrip()) for line in said]
+    assert found
+    assert all(found), said
+    return {Right(match[1], match[2], match[3], tuple(match[4].split())) for match in found if match}
+
+
+def too_much(granted: set[Right]) -> list[Right]:
+    """Those that an operator must not have."""
+    return [right for right in granted if _is_too_much(right)]
+
+
+def _is_too_much(right: Right) -> bool:
+    """Wildcards, Secrets, pods to enter or to delete, roles to write, roles to bind but one."""
+    resource, verbs = right.resource.partition(".")[0], set(right.verbs)
+    if "*" in right.resource + right.urls or verbs & {"*", "escalate", "impersonate"}:
+        return True
+    if "bind" in verbs:
+        return (resource, right.names) != ("clusterroles", "spillway-gateway")
+    if resource in {"pods", "nodes", "roles", "clusterroles", "clusterrolebindings", "namespaces"}:
+        return not verbs <= {"get", "list", "watch"}
+    return resource == "secrets" or resource.startswith("pods/")
+
+
+async def kubectl(plane: ControlPlane, *args: str, stdin: str | None = None) -> str:
+    """What kubectl prints; fails with what it complains of."""
+    done = await asyncio.to_thread(plane.kubectl, *args, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def kinds_are_served(api: KubeAPI) -> None:
+    async def served() -> bool:
+        try:
+            return all([await api.find(f"{KINDS}/{kind}") is not None for kind in ("llmdeployments", "llmledgers")])
+        except Unreachable:  # 429 while the storage of a new kind is set up
+            return False
+
+    await until("our kinds are served", served)
+
+
+async def make_namespace(api: KubeAPI, name: str, **labels: str) -> None:
+    meta: dict[str, Any] = {"name": name, "labels": labels}
+    await api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+    path = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    await until(f"namespace {name} takes pods", lambda: api.find(path))
+
+
+async def pod_is_made(api: KubeAPI) -> dict[str, Any]:
+    """The operator's pod as its ReplicaSet made it: admission let it in."""
+
+    async def pods() -> list[dict[str, Any]]:
+        return await api.list("/api/v1/namespaces/spillway-system/pods", labels="app.kubernetes.io/component=operator")
+
+    return (await until("the operator's pod is made", pods))[0]
+
+
+async def apply_object(api: KubeAPI, namespace: str, profile: str = "l4-24gb") -> None:
+    spec = {"model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"}, "accelerator": {"profile": profile}}
+    meta = {"name": "chat", "namespace": namespace}
+    await api.apply({"apiVersion": "spillway.dev/v1alpha1", "kind": "LLMDeployment", "metadata": meta, "spec": spec})
+
+
+async def is_served(api: KubeAPI, namespace: str) -> bool:
+    """Whether the operator has made all that `apply_object` asks for, and said so."""
+    found = await api.find(f"{KINDS}/namespaces/{namespace}/llmdeployments/chat")
+    made = [
+        await api.find(f"{prefix}/namespaces/{namespace}/{name}") is not None
+        for prefix, name in (
+            ("/apis/apps/v1", "deployments/chat-engine"),
+            ("/apis/apps/v1", "deployments/spillway-gateway"),
+            ("/apis/rbac.authorization.k8s.io/v1", "rolebindings/spillway-gateway"),
+            (KINDS, "llmledgers/chat"),
+        )
+    ]
+    return all(made) and bool((found or {}).get("status", {}).get("conditions"))
