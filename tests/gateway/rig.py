@@ -76,6 +76,33 @@ class MemoryStore:
         return Snapshot(str(version + 1), after)
 
 
+@dataclass
+class FaultyStore(MemoryStore):
+    """Each write takes the next fault of the list: a reply that is lost, a write that comes later, a conflict."""
+
+    faults: list[str] = field(default_factory=list)
+    late: list[tuple[str, Snapshot]] = field(default_factory=list)
+
+    async def write(self, name: str, snapshot: Snapshot) -> Snapshot:
+        fault = self.faults.pop() if self.faults else "none"
+        if fault == "conflict":
+            raise LedgerConflict("as told")
+        if fault == "lost before":
+            raise LedgerUnreachable("as told")
+        if fault == "late":
+            self.late.append((name, snapshot))
+            raise LedgerUnreachable("as told")
+        written = await super().write(name, snapshot)
+        if fault == "lost after":
+            raise LedgerUnreachable("as told")
+        return written
+
+    async def deliver(self) -> None:
+        name, snapshot = self.late.pop(0)
+        with contextlib.suppress(LedgerConflict, LedgerUnreachable):
+            await super().write(name, snapshot)
+
+
 def manifest(
     cloud: RecordingCloud | None = None, *, name: str = "chat", limit: str = "50.00", **spec: Any
 ) -> dict[str, Any]:

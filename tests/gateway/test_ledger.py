@@ -1,0 +1,311 @@
+"""One lease, step by step: what a gateway may spend, what it reports, what it gives back."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.rig import FaultyStore, MemoryStore, eventually
+from spillway.api.v1alpha1 import BudgetWindow, FallbackState, ObservedGateway
+from spillway.errors import AlreadyReserved, BudgetExhausted, LedgerUnreachable, NotReserved
+from spillway.gateway.account import Account, Lease, advance, exchange, window_bounds
+from spillway.gateway.ledger import Ledger
+
+START = datetime(2026, 11, 21, 13, tzinfo=UTC)
+
+
+class Clock:
+    """Wall and monotonic time that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    store = FaultyStore()
+    store.create("chat", 100_000)
+    return store
+
+
+def ledger_of(store: MemoryStore, clock: Clock, identity: str = "pod-a:1") -> Ledger:
+    return Ledger("chat", store, identity, clock.now, clock.monotonic)
+
+
+async def reserved(ledger: Ledger, key: str, micros: int) -> None:
+    """Reserve, with the exchange that `run` would make."""
+    asking = asyncio.create_task(ledger.reserve(key, micros))
+    await asyncio.sleep(0)
+    if not asking.done():
+        await ledger.exchange()
+    await asking
+
+
+async def test_what_is_settled_moves_from_the_lease_to_spent(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    held = store.account().leased_micros
+    assert held >= 1000
+
+    await ledger.settle("a", 400)
+    await ledger.exchange()
+
+    account = store.account()
+    assert account.spent_micros == 400
+    assert ledger.spent_total_micros == 400
+    assert ledger.free_micros == account.leased_micros
+
+
+async def test_a_reservation_is_resolved_once(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    with pytest.raises(AlreadyReserved):
+        await ledger.reserve("a", 1000)
+    await ledger.settle("a", 400)
+    with pytest.raises(NotReserved):
+        await ledger.settle("a", 400)
+    with pytest.raises(NotReserved):
+        await ledger.release("a")
+    await reserved(ledger, "b", 1000)
+    await ledger.release("b")
+    with pytest.raises(NotReserved):
+        await ledger.settle("b", 1)
+
+
+async def test_within_the_lease_nothing_is_asked_of_the_api_server(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    writes = store.writes
+
+    await asyncio.wait_for(ledger.reserve("b", 1000), 1)
+
+    assert store.writes == writes
+
+
+async def test_near_the_limit_leases_shrink_and_others_get_their_part(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 40_000)
+
+    assert store.account().leased_micros <= 100_000 * 0.6  # not four times the largest reservation
+
+
+async def test_what_does_not_fit_is_refused_and_the_rest_of_the_queue_served(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    asking = [asyncio.create_task(ledger.reserve(key, micros)) for key, micros in (("a", 60_000), ("b", 60_000))]
+    await asyncio.sleep(0)
+    await ledger.exchange()
+
+    first, second = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert first is None
+    assert isinstance(second, BudgetExhausted)
+
+
+async def test_an_idle_lease_is_given_back(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    await ledger.settle("a", 1000)
+    clock.seconds = 31
+
+    await ledger.exchange()
+
+    assert (store.account().leased_micros, store.account().spent_micros) == (0, 1000)
+
+
+async def test_what_is_being_given_back_cannot_be_spent_meanwhile(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    await ledger.settle("a", 1000)
+    await ledger.exchange()
+    clock.seconds = 31
+    giving = asyncio.create_task(ledger.exchange())
+    await asyncio.sleep(0)
+
+    asking = asyncio.create_task(ledger.reserve("b", 1000))
+    await giving
+    await asyncio.sleep(0)
+
+    assert ledger.free_micros >= 0
+    await ledger.exchange()
+    await asking
+    assert store.account().leased_micros >= 1000
+
+
+@pytest.mark.parametrize("fault", ["lost before", "lost after", "late"])
+async def test_after_a_lost_reply_the_object_tells_what_became_of_the_write(
+    fault: str, store: FaultyStore, clock: Clock
+) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    await ledger.settle("a", 400)
+    store.faults = [fault]
+    with pytest.raises(LedgerUnreachable):
+        await ledger.exchange()
+    with pytest.raises(LedgerUnreachable):
+        await ledger.reserve("b", 1)  # nothing leaves while it is not known
+
+    clock.seconds = 2
+    await ledger.exchange()
+    if store.late:
+        await store.deliver()
+    await ledger.exchange()
+
+    assert store.account().spent_micros == 400
+    assert ledger.free_micros == store.account().leased_micros
+
+
+async def test_a_lease_that_others_took_for_spent_is_not_charged_again(store: FaultyStore, clock: Clock) -> None:
+    ledger, other = ledger_of(store, clock), ledger_of(store, clock, "pod-b:1")
+    await reserved(ledger, "a", 1000)
+    lease = store.account().leased_micros
+    clock.seconds = 7200
+    await reserved(other, "x", 10)
+    assert store.account().spent_micros == lease
+
+    await ledger.settle("a", 1000)
+    await ledger.exchange()
+    await ledger.exchange()
+
+    assert store.account().spent_micros == lease
+    await reserved(ledger, "b", 500)
+    await ledger.settle("b", 500)
+    await ledger.exchange()
+    assert store.account().spent_micros == lease + 500
+
+
+async def test_an_old_lease_buys_nothing_until_it_is_renewed(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    clock.seconds = 601
+    asking = asyncio.create_task(ledger.reserve("b", 1))
+    await asyncio.sleep(0)
+
+    assert not asking.done()
+    await ledger.exchange()
+    await asking
+
+
+async def test_a_restarted_container_takes_its_predecessors_lease_for_spent(store: FaultyStore, clock: Clock) -> None:
+    await reserved(ledger_of(store, clock, "pod-a:first"), "a", 1000)
+    lease = store.account().leased_micros
+
+    await reserved(ledger_of(store, clock, "pod-a:second"), "b", 10)
+
+    assert store.account().spent_micros == lease
+    assert set(store.account().leases) == {"pod-a:second"}
+
+
+async def test_the_loop_writes_at_most_once_a_second_and_only_when_there_is_something_to_say(
+    store: FaultyStore,
+) -> None:
+    loop = asyncio.get_running_loop()
+    ledger = Ledger("chat", store, "pod-a:1", lambda: datetime.now(UTC), loop.time)
+    began = loop.time()
+    running = asyncio.create_task(ledger.run())
+    for number in range(30):
+        await ledger.reserve(str(number), 10)
+        await ledger.settle(str(number), 10)
+        await asyncio.sleep(0.05)
+    await eventually(lambda: store.account().spent_micros == 300, "all is reported")
+    assert store.writes <= 2 + (loop.time() - began)
+    quiet = store.writes
+    await asyncio.sleep(1.2)
+    running.cancel()
+
+    assert store.writes == quiet
+
+
+async def test_what_a_gateway_saw_replaces_only_its_own_part(store: FaultyStore, clock: Clock) -> None:
+    def seen(name: str, share: int) -> ObservedGateway:
+        return ObservedGateway(name=name, state=FallbackState.LOCAL, share_percent=share)
+
+    one, two = ledger_of(store, clock, "pod-a:1"), ledger_of(store, clock, "pod-b:1")
+    for ledger, observed in ((one, seen("pod-a", 1)), (two, seen("pod-b", 2)), (one, seen("pod-a", 3))):
+        ledger.observe(observed)
+        await ledger.exchange()
+
+    shares = {gateway.name: gateway.share_percent for gateway in store.account().gateways}
+    assert shares == {"pod-a": 3, "pod-b": 2}
+    await one.close()
+    assert [gateway.name for gateway in store.account().gateways] == ["pod-b"]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("window", "now", "start", "end"),
+    [
+        (BudgetWindow.DAY, "2026-11-21T13:00", "2026-11-21", "2026-11-22"),
+        (BudgetWindow.DAY, "2026-12-31T23:59:59", "2026-12-31", "2027-01-01"),
+        (BudgetWindow.MONTH, "2026-11-21T13:00", "2026-11-01", "2026-12-01"),
+        (BudgetWindow.MONTH, "2026-12-01T00:00", "2026-12-01", "2027-01-01"),
+        (BudgetWindow.MONTH, "2028-02-29T12:00", "2028-02-01", "2028-03-01"),
+        (BudgetWindow.MONTH, "2026-01-31T00:00", "2026-01-01", "2026-02-01"),
+    ],
+)
+def test_windows_are_calendar_days_and_months(window: BudgetWindow, now: str, start: str, end: str) -> None:
+    assert window_bounds(window, at(now)) == (at(start), at(end))
+
+
+def account(**changes: object) -> Account:
+    values: dict[str, object] = {
+        "limit_micros": 1000,
+        "window": BudgetWindow.MONTH,
+        "window_start": at("2026-11-01"),
+        "window_end": at("2026-12-01"),
+        "spent_micros": 600,
+        "leases": {"pod-b:1": Lease(100, at("2026-11-30T23:59"))},
+    }
+    return Account(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_new_window_begins_with_nothing_spent_and_the_leases_that_live() -> None:
+    rolled = advance(account(), "pod-a:1", at("2026-12-01T00:00"))
+
+    assert (rolled.window_start, rolled.window_end) == (at("2026-12-01"), at("2027-01-01"))
+    assert (rolled.spent_micros, rolled.leased_micros, rolled.available_micros) == (0, 100, 900)
+
+
+def test_a_window_start_never_goes_back_when_days_become_months() -> None:
+    daily = account(window=BudgetWindow.MONTH, window_start=at("2026-11-20"), window_end=at("2026-11-21"), leases={})
+
+    rolled = advance(daily, "pod-a:1", at("2026-11-21T13:00"))
+
+    assert (rolled.window_start, rolled.window_end) == (at("2026-11-21"), at("2026-12-01"))
+
+
+def test_a_lease_that_nobody_renewed_for_an_hour_is_spent() -> None:
+    later = advance(account(leases={"pod-b:1": Lease(100, at("2026-11-21T12:00"))}), "pod-a:1", at("2026-11-21T13:01"))
+
+    assert (later.spent_micros, later.leases) == (700, {})
+
+
+def test_spent_is_cut_at_the_limit_when_an_upstream_billed_more_than_it_could() -> None:
+    after = exchange(account(), "pod-a:1", 5000, 0, START)
+
+    assert after.spent_micros == 900
+    assert after.available_micros == 0
+
+
+def test_after_the_limit_was_lowered_the_sum_does_not_rise() -> None:
+    lowered = account(limit_micros=500)
+
+    after = exchange(lowered, "pod-a:1", 0, 0, START)
+
+    assert after.spent_micros == 600
+    assert after.available_micros == -200
