@@ -122,6 +122,77 @@ def gateway(
     )
 
 
+@app.command(epilog="Example: spillway fetch hf://Qwen/Qwen2.5-7B-Instruct-AWQ --directory /models/qwen-7b")
+def fetch(
+    uri: Annotated[str, typer.Argument(help="hf://organisation/name or s3://bucket/folder.")],
+    directory: Annotated[Path, typer.Option(help="Folder that the model's files go to; resumed if it holds some.")],
+    revision: Annotated[str, typer.Option(help="Branch, tag or commit of a repository; none: main.")] = "",
+    until_percent: Annotated[
+        int, typer.Option(min=1, max=100, help="End when so much has arrived; 100: all of it, verified.")
+    ] = 100,
+    secret_file: Annotated[
+        Path | None, typer.Option(help="File with the hub's token, or an AWS credentials file.")
+    ] = None,
+    hub_endpoint: Annotated[
+        str, typer.Option(envvar="HF_ENDPOINT", help="The hub, or a mirror of it.")
+    ] = "https://huggingface.co",
+    s3_endpoint: Annotated[
+        str, typer.Option(envvar="AWS_ENDPOINT_URL_S3", help="The store that speaks S3.")
+    ] = "https://s3.amazonaws.com",
+    termination_message: Annotated[Path | None, typer.Option(help="File for the last word, JSON.")] = None,
+) -> None:
+    """Download a model: resumed, verified, marked as complete. JSON lines on stdout, the last one the outcome.
+
+    Exit codes: 10 Unauthorized, 11 NotFound, 12 SecretNotFound, 13 DiskFull, 14 ConnectionLost, 15 ChecksumMismatch.
+    """
+    from spillway.fetch.start import FetchSettings, run_to_exit
+
+    run_to_exit(
+        FetchSettings(
+            uri=uri,
+            directory=directory,
+            revision=revision,
+            until_percent=until_percent,
+            secret_file=secret_file,
+            hub_endpoint=hub_endpoint,
+            s3_endpoint=s3_endpoint,
+            termination_message=termination_message,
+        )
+    )
+
+
+@app.command(epilog="Example: spillway plan manifests/samples/chat.yaml --requests 8")
+def plan(
+    file: Annotated[Path, typer.Argument(help="YAML with LLMDeployments; -: standard input.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="table; json: sizes in bytes; yaml: the manifests.")
+    ] = "table",
+    manifests: Annotated[bool, typer.Option("--manifests", help="Print the manifests after the table.")] = False,
+    requests: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Requests of full length for which there must be room at once.")
+    ] = 1,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Of objects that state none.")] = "default",
+    profiles_file: Annotated[str, typer.Option(help="Accelerator profiles, YAML (SPILLWAY_PROFILES_FILE).")] = "",
+) -> None:
+    """Show what an LLMDeployment comes to: its GPUs, every term of their memory, the cache that is left. No cluster.
+
+    Exit code 1 when a field cannot be used, or when a model does not fit and its memoryCheck is Enforce.
+    """
+    from spillway.preview.start import PreviewSettings, read_output, run
+    from spillway.settings import read_settings
+
+    run(
+        PreviewSettings(
+            path=file,
+            output=read_output(output),
+            manifests=manifests,
+            namespace=namespace,
+            requests=requests,
+            operator=read_settings(os.environ, {"profiles_file": profiles_file}),
+        )
+    )
+
+
 @app.command(epilog="Example: spillway crds | kubectl apply --server-side -f -")
 def crds(
     write: Annotated[

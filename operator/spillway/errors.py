@@ -19,6 +19,13 @@ SpillwayError
 ├── StreamBroken(ValueError)          an upstream's event stream cannot be read
 ├── SetupError(RuntimeError)          this machine lacks something; says what and how to get it
 ├── InvalidSetting(ValueError)        an environment variable or option of a process cannot be used
+├── FetchError                        a model could not be downloaded; each has a reason for status and an exit code
+│   ├── Unauthorized(PermissionError)   the hub or bucket wants another token
+│   ├── ModelNotFound(LookupError)    there is no such repository, revision, bucket or folder
+│   ├── SecretMissing(LookupError)    the Secret or its key is not there
+│   ├── DiskFull(OSError)             the claim is too small
+│   ├── ConnectionLost(ConnectionError)  the hub or bucket does not answer, or stops in the middle
+│   └── ChecksumMismatch(ValueError)  what arrived is not what was published
 └── ClusterError                      the Kubernetes API did not do what was asked
     ├── NotFound(LookupError)         the object, or its kind, does not exist
     ├── Conflict                      another writer was first, or the object exists already
@@ -155,3 +162,52 @@ class NothingSent(SpillwayError, ConnectionError):
 
 class ClientLeft(SpillwayError, ConnectionError):
     """The caller's connection is gone, or takes no more bytes."""
+
+
+class FetchError(SpillwayError):
+    """A model could not be downloaded: `reason` for status, `exit_code` for whoever runs `spillway fetch`."""
+
+    reason = "DownloadFailed"
+    exit_code = 1
+
+
+class Unauthorized(FetchError, PermissionError):
+    """The hub or bucket refuses the token, or wants one."""
+
+    reason = "Unauthorized"
+    exit_code = 10
+
+
+class ModelNotFound(FetchError, LookupError):
+    """The hub or bucket has no such repository, revision, folder or file."""
+
+    reason = "NotFound"
+    exit_code = 11
+
+
+class SecretMissing(FetchError, LookupError):
+    """The Secret that the model's secretRef names is not there, or has no such key, or holds nothing usable."""
+
+    reason = "SecretNotFound"
+    exit_code = 12
+
+
+class DiskFull(FetchError, OSError):
+    """The model does not fit on the claim."""
+
+    reason = "DiskFull"
+    exit_code = 13
+
+
+class ConnectionLost(FetchError, ConnectionError):
+    """The hub or bucket does not answer, or stops in the middle: what has arrived is kept, and the rest worth a try."""
+
+    reason = "ConnectionLost"
+    exit_code = 14
+
+
+class ChecksumMismatch(FetchError, ValueError):
+    """What has arrived is not what was published: the file is thrown away."""
+
+    reason = "ChecksumMismatch"
+    exit_code = 15
