@@ -47,6 +47,11 @@ LEDGER: dict[str, Any] = {
 }
 
 MINIMAL_SPEC = {"model": {"uri": "hf://a/b"}, "accelerator": {"profile": "l4-24gb"}}
+OLLAMA_SPEC: dict[str, Any] = {
+    "model": {"uri": "ollama://llama3.2:1b"},
+    "engine": {"type": "Ollama"},
+    "accelerator": {"profile": "cpu"},
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def changed(valid: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, An
         if value is REMOVED:
             del here[last]
         else:
-            here[int(last) if isinstance(here, list) else last] = value
+            here[int(last) if isinstance(here, list) else last] = copy.deepcopy(value)
     return made
 
 
@@ -285,6 +290,95 @@ DEPLOYMENT_CASES = (
     Case("no time to start", {"spec.startupTimeoutSeconds": 1}, "should be greater than or equal to 30"),
     Case("a suspended object", {"spec.suspend": True}),
     Case("a suspended object in words", {"spec.suspend": "yes"}, 'must be of type boolean: "string"'),
+    # engines and what they run
+    Case("a model of Ollama", {"spec": OLLAMA_SPEC}),
+    Case(
+        "a model of another registry", {"spec": OLLAMA_SPEC, "spec.model.uri": "ollama://r.corp:5000/team/m:7b-q4_K_M"}
+    ),
+    Case("a model of Ollama without tag", {"spec": OLLAMA_SPEC, "spec.model.uri": "ollama://llama3.2"}),
+    Case("a tag with a space", {"spec": OLLAMA_SPEC, "spec.model.uri": "ollama://llama3.2:1b x"}, URI),
+    Case(
+        "GGUF files of the hub",
+        {
+            "spec": OLLAMA_SPEC,
+            "spec.model.uri": "hf://a/b-GGUF",
+            "spec.quantization": {"method": "GGUF", "variant": "Q8_0"},
+        },
+    ),
+    Case("a GGUF file of a claim", {"spec": OLLAMA_SPEC, "spec.model.uri": "pvc://models/b.Q4_K_M.gguf"}),
+    Case(
+        "a folder of a claim for Ollama",
+        {"spec": OLLAMA_SPEC, "spec.model.uri": "pvc://models/b"},
+        "model.uri must end with .gguf on a claim",
+    ),
+    Case(
+        "a cloud model",
+        {"spec": OLLAMA_SPEC, "spec.model.uri": "ollama://gpt-oss:120b-cloud"},
+        "must not name a cloud model",
+    ),
+    Case(
+        "a cloud tag", {"spec": OLLAMA_SPEC, "spec.model.uri": "ollama://glm-4.6:cloud"}, "must not name a cloud model"
+    ),
+    Case("a model of Ollama for vLLM", {"spec.model.uri": "ollama://llama3.2:1b"}, "engine.type must be Ollama"),
+    Case(
+        "flags for Ollama",
+        {"spec": OLLAMA_SPEC, "spec.engine.args": ["--seed=1"]},
+        "engine.args must be empty with engine.type Ollama",
+    ),
+    Case(
+        "AWQ on Ollama",
+        {"spec": OLLAMA_SPEC, "spec.quantization": {"method": "AWQ"}},
+        "must be Auto or GGUF with engine.type Ollama",
+    ),
+    Case(
+        "GPTQ on Ollama",
+        {"spec": OLLAMA_SPEC, "spec.quantization": {"method": "GPTQ"}},
+        "must be Auto or GGUF with engine.type Ollama",
+    ),
+    Case(
+        "FP8 on Ollama",
+        {"spec": OLLAMA_SPEC, "spec.quantization": {"method": "FP8"}},
+        "must be Auto or GGUF with engine.type Ollama",
+    ),
+    Case(
+        "BitsAndBytes on Ollama",
+        {"spec": OLLAMA_SPEC, "spec.quantization": {"method": "BitsAndBytes"}},
+        "must be Auto or GGUF with engine.type Ollama",
+    ),
+    Case(
+        "BitsAndBytes on vLLM",
+        {"spec.quantization": {"method": "BitsAndBytes"}},
+        "must not be GGUF or BitsAndBytes with engine.type VLLM",
+    ),
+    Case(
+        "GGUF on vLLM",
+        {"spec.engine.type": "VLLM", "spec.quantization": {"method": "GGUF"}},
+        "must not be GGUF or BitsAndBytes with engine.type VLLM",
+    ),
+    Case(
+        "a variant on vLLM",
+        {"spec.quantization": {"variant": "Q4_K_M"}},
+        "variant must be left out with engine.type VLLM",
+    ),
+    Case(
+        "a variant beside a tag",
+        {"spec": OLLAMA_SPEC, "spec.quantization": {"variant": "Q4_K_M"}},
+        "left out unless model.uri is hf://",
+    ),
+    Case(
+        "an unknown variant", {"spec": OLLAMA_SPEC, "spec.quantization": {"variant": "Q9"}}, 'Unsupported value: "Q9"'
+    ),
+    Case(
+        "a revision on Ollama",
+        {"spec": OLLAMA_SPEC, "spec.model.revision": "v1"},
+        "must be left out with engine.type Ollama",
+    ),
+    Case("a served name on Ollama", {"spec": OLLAMA_SPEC, "spec.model.servedName": "team/llama:1b"}),
+    Case(
+        "a served name that Ollama has not",
+        {"spec": OLLAMA_SPEC, "spec.model.servedName": "a:b:c"},
+        "servedName must be a name of Ollama's",
+    ),
     # money
     Case("a price of nothing", {f"{T}.price.inputPerMillionTokens": "0"}),
     Case(

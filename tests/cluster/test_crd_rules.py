@@ -76,10 +76,11 @@ async def test_the_api_server_calls_both_kinds_established_without_complaint(kin
         assert conditions.get("NonStructuralSchema", {"status": "False"})["status"] == "False", conditions
 
 
-async def test_nothing_is_added_to_an_object_but_replicas(kinds: KubeAPI, namespace: str):
+async def test_nothing_is_added_to_an_object_but_the_defaults_at_the_top(kinds: KubeAPI, namespace: str):
     document = changed(DEPLOYMENT, {"metadata.namespace": namespace})
     made = await kinds.create(document)
-    assert made["spec"] == document["spec"] | {"replicas": 1, "startupTimeoutSeconds": 1800, "suspend": False}
+    defaults = {"replicas": 1, "startupTimeoutSeconds": 1800, "suspend": False, "memoryCheck": "Warn"}
+    assert made["spec"] == document["spec"] | defaults
 
 
 async def test_an_llmdeployment_is_scaled_by_its_scale_subresource(kinds: KubeAPI, namespace: str):

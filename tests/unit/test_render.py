@@ -70,6 +70,7 @@ def test_every_rendered_flag_is_one_that_vllm_has():
         for golden in DATA.glob("*/output.yaml")
         for manifest in yaml.safe_load_all(golden.read_text())
         if manifest["metadata"]["name"].endswith("-engine") and manifest["kind"] == "Deployment"
+        if "vllm" in container(manifest)["image"]
         for argument in container(manifest)["args"][1:]
     }
     assert {"--quantization", "--kv-cache-dtype", "--tensor-parallel-size", "--revision"} <= used

@@ -253,7 +253,7 @@ def refused(error: type[InvalidObject], uri: str, profile: str, **spec: Any) -> 
 def test_an_unknown_profile_is_told_with_the_choices():
     error = refused(UnknownProfile, "hf://Qwen/Qwen2.5-7B-Instruct", "h200")
     assert (error.field, error.reason) == ("spec.accelerator.profile", "UnknownProfile")
-    assert "a100-80gb, h100-80gb, l4-24gb" in error.cure
+    assert "a100-80gb, cpu, h100-80gb, l4-24gb" in error.cure
 
 
 def test_what_does_not_fit_is_told_with_numbers_and_cures():
@@ -391,8 +391,11 @@ def test_no_two_models_of_the_catalogue_share_a_name():
 
 
 def test_the_profiles_that_come_with_spillway():
-    assert sorted(default_profiles()) == ["a100-80gb", "h100-80gb", "l4-24gb"]
+    assert sorted(default_profiles()) == ["a100-80gb", "cpu", "h100-80gb", "l4-24gb"]
+    assert not default_profiles()["cpu"].has_accelerator
     for profile in default_profiles().values():
+        if profile.name == "cpu":
+            continue
         assert profile.resource_name == "nvidia.com/gpu"
         assert "nvidia.com/gpu.product" in profile.node_selector
 

@@ -15,6 +15,7 @@ from spillway.api.common import (
     SpecModel,
     whole,
 )
+from spillway.api.engine_rules import ENGINE_RULES
 from spillway.api.engine_spec import Engine, Resources
 from spillway.api.enums import FallbackMode, MemoryCheck
 from spillway.api.fallback_spec import Access, Budget, DataPolicy, Fallback
@@ -86,4 +87,5 @@ class LLMDeploymentSpec(SpecModel):
             "access: {mode: None} lets everyone who reaches the gateway",
             lambda spec: spec.fallback.mode is not FallbackMode.ENABLED or spec.access is not None,
         ),
+        *ENGINE_RULES,
     )

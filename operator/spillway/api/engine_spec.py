@@ -126,9 +126,7 @@ class Engine(SpecModel):
     args: Annotated[
         tuple[_Flag, ...],
         ListType("atomic", 64),
-        Field(
-            description="Flags of the engine beyond those that Spillway sets, one an item, as --flag or --flag=value."
-        ),
+        Field(description="Flags of vLLM beyond those that Spillway sets, one an item, as --flag or --flag=value."),
     ] = ()
     env: Annotated[
         tuple[EnvironmentVariable, ...],
@@ -136,7 +134,14 @@ class Engine(SpecModel):
         Field(description="Variables of the engine beyond those that Spillway sets."),
     ] = ()
 
-    rules: ClassVar[tuple[Rule, ...]] = tuple(_flag_rule(*owned) for owned in _OWNED_FLAGS)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.type) || self.type != 'Ollama' || !has(self.args) || size(self.args) == 0",
+            "engine.args must be empty with engine.type Ollama, which has no flags: state engine.env",
+            lambda engine: engine.type is not EngineType.OLLAMA or not engine.args,
+        ),
+        *(_flag_rule(*owned) for owned in _OWNED_FLAGS),
+    )
 
 
 class Resources(SpecModel):

@@ -9,6 +9,7 @@ class EngineType(StrEnum):
     """The program that serves the model."""
 
     VLLM = "VLLM"
+    OLLAMA = "Ollama"
 
 
 class QuantizationMethod(StrEnum):
@@ -19,6 +20,26 @@ class QuantizationMethod(StrEnum):
     AWQ = "AWQ"
     GPTQ = "GPTQ"
     FP8 = "FP8"
+    BITS_AND_BYTES = "BitsAndBytes"
+    GGUF = "GGUF"
+
+
+class GGUFVariant(StrEnum):
+    """How the weights of a GGUF file are stored, in llama.cpp's words."""
+
+    Q2_K = "Q2_K"
+    Q3_K_S = "Q3_K_S"
+    Q3_K_L = "Q3_K_L"
+    IQ4_XS = "IQ4_XS"
+    Q4_0 = "Q4_0"
+    Q4_K_S = "Q4_K_S"
+    Q4_K_M = "Q4_K_M"
+    Q5_0 = "Q5_0"
+    Q5_K_S = "Q5_K_S"
+    Q5_K_M = "Q5_K_M"
+    Q6_K = "Q6_K"
+    Q8_0 = "Q8_0"
+    F16 = "F16"
 
 
 class MemoryCheck(StrEnum):

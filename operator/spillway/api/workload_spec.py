@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from spillway.api.common import (
     Matches,
+    Rule,
     SecretKeyRef,
     SpecModel,
     text,
     whole,
 )
-from spillway.api.enums import KVCacheDType, QuantizationMethod
+from spillway.api.enums import GGUFVariant, KVCacheDType, QuantizationMethod
 
 
 class ModelSource(SpecModel):
@@ -25,13 +26,16 @@ class ModelSource(SpecModel):
         text(512),
         Matches(
             "hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
-            "|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*",
-            "model.uri must be hf://organisation/name (a repository of the Hugging Face Hub) "
-            "or pvc://claim/path (a folder of a PersistentVolumeClaim in the same namespace)",
+            "|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+            "|ollama://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9][A-Za-z0-9._-]*){0,2}(:[A-Za-z0-9][A-Za-z0-9._-]*)?",
+            "model.uri must be hf://organisation/name (a repository of the Hugging Face Hub), "
+            "pvc://claim/path (a folder of a PersistentVolumeClaim in the same namespace) "
+            "or ollama://name:tag (a model of Ollama's registry)",
         ),
         Field(
-            description="Where the model is: hf://organisation/name on the Hugging Face Hub, or pvc://claim/path, "
-            "a folder of a PersistentVolumeClaim in the same namespace."
+            description="Where the model is: hf://organisation/name on the Hugging Face Hub; pvc://claim/path, "
+            "a folder (Ollama: a .gguf file) of a PersistentVolumeClaim in the same namespace; or ollama://name:tag, a "
+            "model of Ollama's registry or of another (ollama://registry/organisation/name:tag)."
         ),
     ]
     revision: Annotated[
@@ -73,6 +77,15 @@ class ModelSource(SpecModel):
             return None
         return int(Decimal(self.parameters[:-1]) * (10**9 if self.parameters.endswith("B") else 10**6))
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!self.uri.startsWith('ollama://') || !(self.uri.endsWith(':cloud') || self.uri.endsWith('-cloud'))",
+            "model.uri must not name a cloud model of Ollama's: it would send every prompt to ollama.com; "
+            "state a model that runs here, and fallback.targets for what may leave",
+            lambda model: not (model.uri.startswith("ollama://") and model.uri.endswith((":cloud", "-cloud"))),
+        ),
+    )
+
 
 class Quantization(SpecModel):
     """How weights and attention cache are stored."""
@@ -82,15 +95,20 @@ class Quantization(SpecModel):
         Field(
             description="How the weights are stored. AWQ and GPTQ are stored so in the "
             "model's files; FP8 also quantises plain "
-            "files while loading; None: plain files as they are. Auto: read from the model's name. Absent: Auto."
+            "files while loading; None: plain files as they are; GGUF: as `variant` says, on Ollama alone; "
+            "BitsAndBytes: in no engine of this release. Auto: as the model's name says; Ollama: GGUF. Absent: Auto."
         ),
     ] = QuantizationMethod.AUTO
+    variant: Annotated[
+        GGUFVariant | None,
+        Field(description="Which of a repository's GGUF files, by how its weights are stored. Absent: Q4_K_M."),
+    ] = None
     kv_cache_dtype: Annotated[
         KVCacheDType,
         Field(
             alias="kvCacheDType",
             description="How keys and values are stored. FP8 halves the cache, at a small "
-            "loss of precision. Absent: Auto, as the weights.",
+            "loss of precision. Ollama's is always in 8 bits (q8_0). Absent: Auto, as the weights.",
         ),
     ] = KVCacheDType.AUTO
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spillway.api.v1alpha1 import BudgetWindow, LLMDeployment, Resources
+from spillway.api.v1alpha1 import BudgetWindow, EngineType, LLMDeployment, Resources
 from spillway.render.files import model_files
+from spillway.render.ollama import render_ollama
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.render.vllm import render_vllm
@@ -31,9 +32,13 @@ def render_deployment(deployment: LLMDeployment, plan: Plan, settings: RenderSet
         "tolerations": [toleration.model_dump(exclude_defaults=True) for toleration in plan.profile.tolerations],
         "pull_secrets": [{"name": secret.name} for secret in spec.engine.image_pull_secrets],
     }
+    if spec.engine.type is EngineType.OLLAMA:
+        engine = render_ollama(values, deployment, plan, settings)
+    else:
+        engine = render_vllm(values, deployment, plan, model_files(deployment), settings)
     return (
         render("ledger.yaml.j2", **values, budget=ledger_budget(deployment)),
-        *render_vllm(values, deployment, plan, model_files(deployment), settings),
+        *engine,
         render("gateway/front.yaml.j2", **values),
     )
 

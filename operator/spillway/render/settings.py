@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The engine that this release was tested with; spec.engine.image replaces it for one object.
+# The engines that this release was tested with; spec.engine.image replaces one for one object.
 VLLM_IMAGE = "vllm/vllm-openai:v0.32.0"
+OLLAMA_IMAGE = "ollama/ollama:0.17.4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,7 @@ class RenderSettings:
     image: str
     """Spillway's own image, which the gateways run."""
     vllm_image: str = VLLM_IMAGE
+    ollama_image: str = OLLAMA_IMAGE
     allowed_hosts: tuple[str, ...] = ()
     """Hosts outside the cluster that gateways may send requests to."""
     unlabelled_namespace_may_leave: str = "Internal"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spillway.api.v1alpha1 import KVCacheDType, LLMDeployment, MemoryCheck, QuantizationMethod
+from spillway.api.v1alpha1 import EngineType, KVCacheDType, LLMDeployment, MemoryCheck, QuantizationMethod
 from spillway.errors import DoesNotFit, InvalidObject
 from spillway.sizing.catalogue import find_model
 from spillway.sizing.cures import does_not_fit
-from spillway.sizing.formats import PLAIN, WeightFormat, weight_format
+from spillway.sizing.formats import weight_format
 from spillway.sizing.memory import (
     BYTES_16,
     GIB,
@@ -30,6 +30,7 @@ from spillway.sizing.memory import (
 )
 from spillway.sizing.models import ModelFacts, Origin
 from spillway.sizing.names import marked_bits, marked_quantization
+from spillway.sizing.ollama import fit_ollama, ollama_model
 from spillway.sizing.profiles import AcceleratorProfile, Profiles, find_profile
 
 __all__ = ["GIB", "GPU_MEMORY_UTILIZATION", "Plan", "Term", "plan_deployment"]
@@ -54,7 +55,6 @@ class Plan:
     context_length: int
     max_sequences: int
     memory_available_bytes: int
-    weights: WeightFormat = PLAIN
     facts: ModelFacts | None = None
     memory_required_bytes: int | None = None
     kv_cache_tokens: int | None = None
@@ -86,6 +86,15 @@ def plan_deployment(
     """
     spec = deployment.spec
     profile = find_profile(profiles, spec.accelerator.profile)
+    if spec.engine.type is EngineType.OLLAMA:
+        return _plan_ollama(deployment, profile, downloaded)
+    if not profile.has_accelerator:
+        raise InvalidObject(
+            "spec.accelerator.profile",
+            f"profile {profile.name} has no accelerator, which VLLM needs",
+            "state another profile, or engine.type Ollama",
+            reason="NoAccelerator",
+        )
     repository = spec.model.uri.split("://", 1)[1]
     facts = downloaded or find_model(repository, spec.model.parameter_count)
     stored = _stored_as(repository, facts)
@@ -130,12 +139,36 @@ def plan_deployment(
         context_length=context,
         max_sequences=load.max_sequences,
         memory_available_bytes=chosen * available_bytes(profile),
-        weights=load.weights,
         facts=facts,
         memory_required_bytes=chosen * sum(term.bytes_per_accelerator for term in terms),
         kv_cache_tokens=kv_cache_tokens(load, profile, chosen),
         terms=terms,
         warning=problem if spec.memory_check is MemoryCheck.WARN else None,
+    )
+
+
+def _plan_ollama(deployment: LLMDeployment, profile: AcceleratorProfile, downloaded: ModelFacts | None) -> Plan:
+    spec = deployment.spec
+    facts = downloaded or ollama_model(deployment)
+    context = _context(spec.context_length, facts)
+    fit = fit_ollama(deployment, profile, facts, context)
+    if fit.problem is not None and spec.memory_check is MemoryCheck.ENFORCE:
+        raise fit.problem
+    return Plan(
+        profile=profile,
+        accelerators=fit.accelerators,
+        tensor_parallel=1,
+        quantization=QuantizationMethod.GGUF,
+        quantized_on_load=False,
+        kv_cache_dtype=spec.quantization.kv_cache_dtype,
+        context_length=context,
+        max_sequences=fit.slots,
+        memory_available_bytes=fit.available_bytes,
+        facts=facts,
+        memory_required_bytes=fit.required_bytes,
+        kv_cache_tokens=fit.cache_tokens,
+        terms=fit.terms,
+        warning=fit.problem if spec.memory_check is MemoryCheck.WARN else None,
     )
 
 

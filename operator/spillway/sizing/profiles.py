@@ -36,14 +36,20 @@ class AcceleratorProfile(Facts):
     """One kind of accelerator and how a pod gets onto a node that has it."""
 
     name: str = Field(pattern="^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)
+    # Empty: no accelerator; the engine runs on the node's processor and in its memory.
     resource_name: str = "nvidia.com/gpu"
-    # Of one device, as its driver reports it: less than the name on the box.
+    # Of one device, as its driver reports it: less than the name on the box. Without one, what a replica may take.
     memory_gib: float = Field(alias="memoryGiB", gt=0)
     # Of one node: a replica does not reach over nodes.
     max_count: int = Field(default=8, ge=1, le=64)
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     runtime_class_name: str = ""
+
+    @property
+    def has_accelerator(self) -> bool:
+        """Whether an engine on it gets a device of its own."""
+        return bool(self.resource_name)
 
 
 def load_profiles(text: str) -> Profiles:

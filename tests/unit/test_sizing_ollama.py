@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crd_cases import OLLAMA_SPEC, changed
+from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
+from spillway.errors import DoesNotFit, InvalidObject
+from spillway.sizing.ollama import ollama_model, ollama_variant
+from spillway.sizing.plan import plan_deployment
+from spillway.sizing.profiles import default_profiles
+
+OBJECT = {
+    "apiVersion": "spillway.dev/v1alpha1",
+    "kind": "LLMDeployment",
+    "metadata": {"name": "chat"},
+    "spec": OLLAMA_SPEC,
+}
+GIB = 1024**3
+
+
+def deployment(change: dict[str, Any]) -> LLMDeployment:
+    return parse_deployment(changed(OBJECT, change))
+
+
+@pytest.mark.parametrize(
+    ("uri", "known", "variant"),
+    [
+        ("ollama://llama3.2:1b", True, "Q4_K_M"),
+        ("ollama://qwen2.5:7b-instruct-q8_0", True, "Q8_0"),
+        ("ollama://library/qwen2.5:7b-instruct-q5_K_M", True, "Q5_K_M"),
+        ("hf://bartowski/Qwen2.5-7B-Instruct-GGUF", True, "Q4_K_M"),
+        ("pvc://store/a/house-7b.Q6_K.gguf", False, "Q6_K"),
+        ("ollama://mistral", None, "Q4_K_M"),
+    ],
+)
+def test_the_name_tells_model_and_variant(uri: str, known: bool | None, variant: str):
+    made = deployment({"spec.model.uri": uri})
+    facts = ollama_model(made)
+    assert (None if facts is None else not facts.estimated) is known
+    assert ollama_variant(made) == variant
+
+
+def test_memory_is_weights_and_the_cache_of_every_slot():
+    short, long = (
+        plan_deployment(deployment({"spec.contextLength": tokens}), default_profiles()) for tokens in (4096, 8192)
+    )
+    # 16 layers, 8 KV heads of 64, two slots, 34 bytes for 32 values
+    cache = 2 * 4096 * 16 * 8 * 2 * 64 * 34 // 32
+    assert long.memory_required_bytes - short.memory_required_bytes == cache  # type: ignore[operator]
+    assert (short.accelerators, short.max_sequences, short.kv_cache_tokens) == (0, 2, 8192)
+    assert 0.7 * GIB < short.memory_required_bytes < 1.2 * GIB  # type: ignore[operator]
+
+
+def test_a_model_too_large_for_one_accelerator_takes_the_fewest_that_hold_it():
+    change = {"spec.model.uri": "ollama://llama3.1:70b", "spec.accelerator.profile": "l4-24gb"}
+    made = plan_deployment(deployment(change), default_profiles())
+    assert (made.accelerators, made.tensor_parallel) == (3, 1)
+    assert made.warning is None
+
+
+def test_what_does_not_fit_is_told_with_its_parts():
+    change = {"spec.model.uri": "ollama://llama3.1:70b"}
+    assert "weights 40." in str(plan_deployment(deployment(change), default_profiles()).warning)
+    with pytest.raises(DoesNotFit):
+        plan_deployment(deployment(change | {"spec.memoryCheck": "Enforce"}), default_profiles())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spec.accelerator.count": 1}, "profile cpu has no accelerator"),
+        ({"spec.accelerator": {"profile": "l4-24gb", "count": 9}}, "state at most 8"),
+        ({"spec.model.uri": "ollama://mistral", "spec.accelerator.profile": "l4-24gb"}, "state spec.model.parameters"),
+        ({"spec.model.uri": "hf://Qwen/Qwen2.5-7B", "spec.engine.type": "VLLM"}, "no accelerator, which VLLM needs"),
+    ],
+)
+def test_what_cannot_be_planned_says_what_to_state(change: dict[str, Any], said: str):
+    with pytest.raises(InvalidObject, match=said):
+        plan_deployment(deployment(change), default_profiles())
+
+
+def test_an_unknown_model_runs_on_a_processor_without_a_check():
+    made = plan_deployment(deployment({"spec.model.uri": "ollama://mistral"}), default_profiles())
+    assert (made.memory_required_bytes, made.context_length) == (None, 8192)
