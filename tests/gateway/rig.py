@@ -19,10 +19,10 @@ from spillway.api.v1alpha1 import BudgetWindow
 from spillway.errors import LedgerConflict, LedgerUnreachable
 from spillway.gateway.account import Account
 from spillway.gateway.credentials import Credentials
-from spillway.gateway.ledger import Snapshot
 from spillway.gateway.routes import Replicas
 from spillway.gateway.settings import GatewaySettings
 from spillway.gateway.start import Gateway, listen
+from spillway.gateway.store import Snapshot
 from spillway.gateway.upstream import Upstreams
 from spillway.simulator.cloud.bill import Price
 from spillway.simulator.cloud.server import RecordingCloud
@@ -82,8 +82,12 @@ class FaultyStore(MemoryStore):
 
     faults: list[str] = field(default_factory=list)
     late: list[tuple[str, Snapshot]] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    """While it is not set, a write is under way."""
 
     async def write(self, name: str, snapshot: Snapshot) -> Snapshot:
+        if self.gate is not None:
+            await self.gate.wait()
         fault = self.faults.pop() if self.faults else "none"
         if fault == "conflict":
             raise LedgerConflict("as told")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -131,13 +132,16 @@ async def test_what_is_being_given_back_cannot_be_spent_meanwhile(store: FaultyS
     await ledger.settle("a", 1000)
     await ledger.exchange()
     clock.seconds = 31
+    store.gate = asyncio.Event()
     giving = asyncio.create_task(ledger.exchange())
     await asyncio.sleep(0)
 
     asking = asyncio.create_task(ledger.reserve("b", 1000))
-    await giving
     await asyncio.sleep(0)
-
+    assert ledger.free_micros == 0
+    assert not asking.done()
+    store.gate.set()
+    await giving
     assert ledger.free_micros >= 0
     await ledger.exchange()
     await asking
@@ -167,7 +171,36 @@ async def test_after_a_lost_reply_the_object_tells_what_became_of_the_write(
     assert ledger.free_micros == store.account().leased_micros
 
 
-async def test_a_lease_that_others_took_for_spent_is_not_charged_again(store: FaultyStore, clock: Clock) -> None:
+async def test_what_is_settled_during_a_write_is_reported_with_the_next(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    await reserved(ledger, "b", 1000)
+    await ledger.settle("a", 300)
+    store.gate = asyncio.Event()
+    writing = asyncio.create_task(ledger.exchange())
+    await asyncio.sleep(0)
+    await ledger.settle("b", 500)
+    store.gate.set()
+    await writing
+
+    assert store.account().spent_micros == 300
+    await ledger.exchange()
+    assert store.account().spent_micros == 800
+
+
+async def test_what_others_leased_is_not_there_to_lease(store: FaultyStore, clock: Clock) -> None:
+    await reserved(ledger_of(store, clock, "pod-b:1"), "x", 60_000)
+    ledger = ledger_of(store, clock)
+
+    with pytest.raises(BudgetExhausted):
+        await reserved(ledger, "a", 60_000)
+    await reserved(ledger, "b", 10_000)
+
+
+@pytest.mark.parametrize("noticed", ["before it settled", "after it settled"])
+async def test_a_lease_that_others_took_for_spent_is_not_charged_again(
+    noticed: str, store: FaultyStore, clock: Clock
+) -> None:
     ledger, other = ledger_of(store, clock), ledger_of(store, clock, "pod-b:1")
     await reserved(ledger, "a", 1000)
     lease = store.account().leased_micros
@@ -175,6 +208,8 @@ async def test_a_lease_that_others_took_for_spent_is_not_charged_again(store: Fa
     await reserved(other, "x", 10)
     assert store.account().spent_micros == lease
 
+    if noticed == "before it settled":
+        await ledger.exchange()
     await ledger.settle("a", 1000)
     await ledger.exchange()
     await ledger.exchange()
@@ -228,11 +263,14 @@ async def test_the_loop_writes_at_most_once_a_second_and_only_when_there_is_some
     assert store.writes == quiet
 
 
-async def test_what_a_gateway_saw_replaces_only_its_own_part(store: FaultyStore, clock: Clock) -> None:
+async def test_what_a_gateway_saw_replaces_its_own_part_and_drops_what_the_dead_saw(
+    store: FaultyStore, clock: Clock
+) -> None:
     def seen(name: str, share: int) -> ObservedGateway:
         return ObservedGateway(name=name, state=FallbackState.LOCAL, share_percent=share)
 
     one, two = ledger_of(store, clock, "pod-a:1"), ledger_of(store, clock, "pod-b:1")
+    store.accounts["chat"] = (1, replace(store.account(), gateways=(seen("gone", 9),)))
     for ledger, observed in ((one, seen("pod-a", 1)), (two, seen("pod-b", 2)), (one, seen("pod-a", 3))):
         ledger.observe(observed)
         await ledger.exchange()

@@ -113,10 +113,14 @@ class Money(RuleBasedStateMachine):
         ledger = self.ledgers[gateway]
 
         async def both() -> str | None:
+            self.store.gate = asyncio.Event()
             exchange = asyncio.create_task(ledger.exchange())
-            await asyncio.sleep(0)  # it has proposed, and waits for the reply
+            for _ in range(3):
+                await asyncio.sleep(0)  # it has proposed, and waits for the reply
             key = self._next_key()
             asking = asyncio.create_task(ledger.reserve(key, micros))
+            await asyncio.sleep(0)
+            self.store.gate.set()
             results = await asyncio.gather(exchange, return_exceptions=True)
             assert all(result is None or isinstance(result, LedgerUnreachable) for result in results)
             with contextlib.suppress(LedgerUnreachable):

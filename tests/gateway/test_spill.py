@@ -26,7 +26,7 @@ from gateway.rig import (
     silence,
     unary,
 )
-from spillway.gateway.ledger import Snapshot
+from spillway.gateway.store import Snapshot
 from spillway.simulator.cloud.faults import Faults
 from spillway.simulator.cloud.server import RecordingCloud
 

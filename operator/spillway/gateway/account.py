@@ -58,6 +58,11 @@ def holder(pod_name: str, process: str) -> str:
     return f"{pod_name}:{process}"
 
 
+def pod_of(identity: str) -> str:
+    """The pod of a holder."""
+    return identity.partition(":")[0]
+
+
 def advance(account: Account, identity: str, now: datetime) -> Account:
     """The account at `now`: the leases of the dead are spent, and the window is the one in which `now` is.
 
@@ -108,5 +113,4 @@ def window_bounds(window: BudgetWindow, now: datetime) -> tuple[datetime, dateti
 
 
 def _is_dead(name: str, lease: Lease, identity: str, now: datetime) -> bool:
-    pod = identity.partition(":")[0]
-    return name.partition(":")[0] == pod or now - lease.renewed > LEASE_LOST_AFTER
+    return pod_of(name) == pod_of(identity) or now - lease.renewed > LEASE_LOST_AFTER

@@ -2,9 +2,6 @@
 
 Money moves in memory at once; the object follows at most once a second, by compare-and-swap. Whatever is lost on the
 way (a reply, this process, the API server) only ever makes less available: see `account` for the law.
-
-A write whose reply was lost may have been applied, or still be: each carries a `renewed` of its own, so the next read
-tells which.
 """
 
 from __future__ import annotations
@@ -14,12 +11,14 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Final
 
 from spillway.api.v1alpha1 import ObservedGateway
-from spillway.errors import AlreadyReserved, BudgetExhausted, LedgerConflict, LedgerUnreachable, NotReserved
-from spillway.gateway.account import Account, advance, exchange, leave
+from spillway.errors import AlreadyReserved, BudgetExhausted, LedgerConflict, LedgerUnreachable
+from spillway.gateway.account import Account, advance, exchange, leave, pod_of
+from spillway.gateway.purse import Attempt, Purse
+from spillway.gateway.store import LedgerStore, Snapshot
 
 WRITE_EVERY_SECONDS: Final = 1.0
 RETRY_AFTER_SECONDS: Final = 0.5
@@ -38,40 +37,6 @@ SHARE_OF_THE_REST: Final = 4
 CONFLICTS_AT_MOST: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """An account with the version of the object that it was read from."""
-
-    version: str
-    account: Account
-
-
-class LedgerStore(Protocol):
-    """Where LLMLedgers are: the API server, or memory in tests."""
-
-    async def read(self, name: str) -> Snapshot:
-        """The account now. Raises LedgerUnreachable."""
-        ...
-
-    async def write(self, name: str, snapshot: Snapshot) -> Snapshot:
-        """Store the account if the object is still at `snapshot.version`. Raises LedgerConflict, LedgerUnreachable."""
-        ...
-
-
-@dataclass(slots=True)
-class _Open:
-    micros: int
-    counted: bool = True
-    """False when others already took our whole lease for spent: settling it must not spend it twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    amount_micros: int
-    settled_micros: int
-    renewed: datetime
-
-
 @dataclass(slots=True)
 class _Waiter:
     key: str
@@ -87,19 +52,13 @@ class Ledger:
     ) -> None:
         self.name = name
         self._store = store
-        self._identity = identity
         self._now = now
         self._monotonic = monotonic
         self._snapshot: Snapshot | None = None
-        self._leased = 0
-        self._settled = 0
-        self._reserved = 0
-        self._withheld = 0
-        self._open: dict[str, _Open] = {}
-        self._attempts: list[_Attempt] = []
+        self._purse = Purse(identity)
         self._failures = 0
-        self._renewed: datetime | None = None
         self._waiters: deque[_Waiter] = deque()
+        self._considered = 0
         self._wake = asyncio.Event()
         self._largest = 0
         self._asked_since_write = 0
@@ -115,12 +74,12 @@ class Ledger:
     @property
     def free_micros(self) -> int:
         """What can be reserved without asking."""
-        return self._leased - self._settled - self._reserved - self._withheld
+        return self._purse.free_micros
 
     @property
     def open_reservations(self) -> int:
         """How many reservations are neither settled nor released."""
-        return len(self._open)
+        return self._purse.open_reservations
 
     @property
     def reachable(self) -> bool:
@@ -140,7 +99,7 @@ class Ledger:
             BudgetExhausted: the window has not that much left.
             LedgerUnreachable: the object cannot be read or written, so nothing may be spent.
         """
-        if key in self._open or any(waiter.key == key for waiter in self._waiters):
+        if key in self._purse or any(waiter.key == key for waiter in self._waiters):
             raise AlreadyReserved(key)
         self._last_asked = self._monotonic()
         self._asked_since_write += micros
@@ -149,7 +108,7 @@ class Ledger:
             self._wake.set()
             raise LedgerUnreachable(f"LLMLedger {self.name} was not reachable when it was last tried")
         if not self._waiters and self._fits(micros):
-            self._take(key, micros)
+            self._purse.take(key, micros)
             if self.free_micros < self._target() // 2:
                 self._wake.set()
             return
@@ -169,10 +128,8 @@ class Ledger:
         Raises:
             NotReserved: `key` is not open.
         """
-        entry = self._close(key)
+        self._purse.settle(key, micros)
         self.spent_total_micros += micros
-        if entry.counted:
-            self._settled += micros
         self._wake.set()
 
     async def release(self, key: str) -> None:
@@ -181,7 +138,7 @@ class Ledger:
         Raises:
             NotReserved: `key` is not open.
         """
-        self._close(key)
+        self._purse.release(key)
 
     def observe(self, observed: ObservedGateway) -> None:
         """What to show of this gateway in the object's status, with the next write."""
@@ -196,7 +153,7 @@ class Ledger:
 
     async def run(self) -> None:
         """Keep the object up to date until cancelled or retired: at most one exchange a second."""
-        while not (self._closing and not self._open):
+        while not (self._closing and not self._purse.open_reservations):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._pause())
             await asyncio.sleep(self._last_tried + WRITE_EVERY_SECONDS - self._monotonic())
@@ -233,7 +190,7 @@ class Ledger:
         fresh = self._snapshot is None
         snapshot = self._snapshot or await self._store.read(self.name)
         for _ in range(CONFLICTS_AT_MOST):
-            self._learn(snapshot.account)
+            self._purse.learn(snapshot.account)
             proposed, attempt = self._propose(snapshot.account)
             if not fresh and self._waiters and not self._would_serve(attempt):
                 snapshot, fresh = await self._store.read(self.name), True  # others may have given money back
@@ -241,43 +198,39 @@ class Ledger:
             if not self._is_due(snapshot.account, proposed, attempt):
                 self._snapshot = snapshot
                 return
-            self._attempts.append(attempt)
-            self._withhold()
+            self._purse.sent(attempt)
             try:
                 snapshot = await self._store.write(self.name, replace(snapshot, account=proposed))
             except LedgerConflict:
-                self._attempts.remove(attempt)
-                self._withhold()
+                self._purse.rejected(attempt)
                 snapshot, fresh = await self._store.read(self.name), True
                 continue
-            self._confirm(attempt)
+            self._purse.confirmed(attempt)
             self._snapshot = snapshot
             self._last_written = self._monotonic()
             self._asked_before, self._asked_since_write = self._asked_since_write, 0
             return
         raise LedgerUnreachable(f"LLMLedger {self.name} was written by others {CONFLICTS_AT_MOST} times in a row")
 
-    def _propose(self, account: Account) -> tuple[Account, _Attempt]:
+    def _propose(self, account: Account) -> tuple[Account, Attempt]:
         """The account as it should be, and what that write would be known by."""
-        now = self._now()
-        renewed = now if self._renewed is None else max(now, self._renewed + timedelta(microseconds=1))
-        account = advance(account, self._identity, now)
-        held = self._reserved + self._wanted_free(account)
-        attempt = _Attempt(held, self._settled, renewed)
-        proposed = exchange(account, self._identity, self._settled, held, renewed)
-        if self._closing and held == 0:
-            proposed = leave(proposed, self._identity)
-        if self._observed is not None:
-            proposed = replace(proposed, gateways=_with(account.gateways, self._observed, leaving=self._closing))
-        return proposed, attempt
+        self._considered = len(self._waiters)
+        now, identity = self._now(), self._purse.identity
+        account = advance(account, identity, now)
+        attempt = self._purse.attempt(self._wanted_free(account), now)
+        proposed = exchange(account, identity, attempt.settled_micros, attempt.amount_micros, attempt.renewed)
+        if self._closing and attempt.amount_micros == 0:
+            proposed = leave(proposed, identity)
+        return replace(proposed, gateways=_gateways(proposed, None if self._closing else self._observed)), attempt
 
     def _wanted_free(self, account: Account) -> int:
         """How much to hold beside open reservations."""
         if self._closing or self._monotonic() - self._last_asked > IDLE_SECONDS:
             return 0
-        taken = account.spent_micros + account.others_micros(self._identity) + self._settled + self._reserved
-        room = max(0, account.limit_micros - taken)
-        free = max(0, self.free_micros)
+        purse = self._purse
+        taken = account.spent_micros + account.others_micros(purse.identity) + purse.settled_micros
+        room = max(0, account.limit_micros - taken - purse.reserved_micros)
+        free = max(0, purse.free_micros)
         asked = sum(waiter.micros for waiter in self._waiters if not waiter.granted.done())
         share = max(min(self._target(), room // SHARE_OF_THE_REST), min(free, room // 2))
         return min(room, max(asked, share)) if asked <= room else max(share, self._prefix(room))
@@ -295,77 +248,40 @@ class Ledger:
         recent = max(self._asked_since_write, self._asked_before)
         return max(LARGEST_RESERVATIONS * self._largest, round(AHEAD_SECONDS * recent / WRITE_EVERY_SECONDS))
 
-    def _would_serve(self, attempt: _Attempt) -> bool:
-        return attempt.amount_micros - self._reserved >= sum(waiter.micros for waiter in self._waiters)
+    def _would_serve(self, attempt: Attempt) -> bool:
+        return attempt.amount_micros - self._purse.reserved_micros >= sum(waiter.micros for waiter in self._waiters)
 
-    def _is_due(self, before: Account, proposed: Account, attempt: _Attempt) -> bool:
-        if attempt.settled_micros or self._attempts or attempt.amount_micros != self._leased:
+    def _is_due(self, before: Account, proposed: Account, attempt: Attempt) -> bool:
+        purse = self._purse
+        if attempt.settled_micros or purse.unanswered or attempt.amount_micros != purse.leased_micros:
             return True
         if before.window_start != proposed.window_start or before.gateways != proposed.gateways:
             return True
-        if self._closing and self._identity in before.leases:
+        if self._closing and purse.identity in before.leases:
             return True
-        return self._leased > 0 and self._monotonic() - self._last_written > RENEW_EVERY_SECONDS
-
-    def _learn(self, account: Account) -> None:
-        """Take in what became of our earlier writes."""
-        entry = account.leases.get(self._identity)
-        for attempt in self._attempts:
-            if entry is not None and (entry.amount_micros, entry.renewed) == (attempt.amount_micros, attempt.renewed):
-                self._confirm(attempt)
-                return
-        if self._renewed is not None and (entry is None or entry.renewed != self._renewed):
-            self._disown()
-
-    def _confirm(self, attempt: _Attempt) -> None:
-        self._leased = attempt.amount_micros
-        self._settled -= attempt.settled_micros
-        self._renewed = attempt.renewed
-        self._attempts.clear()
-        self._withheld = 0
-
-    def _disown(self) -> None:
-        """Our lease is gone from the object: others counted all of it as spent, with every reservation in it."""
-        for entry in self._open.values():
-            entry.counted = False
-        self._leased = self._settled = self._reserved = self._withheld = 0
-        self._attempts.clear()
-        self._renewed = None
-
-    def _withhold(self) -> None:
-        """Do not spend what an unanswered write gives back."""
-        kept = min((attempt.amount_micros + attempt.settled_micros for attempt in self._attempts), default=self._leased)
-        self._withheld = max(0, self._leased - kept)
+        return purse.in_object and self._monotonic() - self._last_written > RENEW_EVERY_SECONDS
 
     def _fits(self, micros: int) -> bool:
         valid = self._monotonic() - self._last_written <= LEASE_VALID_SECONDS
-        return valid and micros <= self.free_micros
-
-    def _take(self, key: str, micros: int) -> None:
-        self._open[key] = _Open(micros)
-        self._reserved += micros
-
-    def _close(self, key: str) -> _Open:
-        entry = self._open.pop(key, None)
-        if entry is None:
-            raise NotReserved(key)
-        if entry.counted:
-            self._reserved -= entry.micros
-        return entry
+        return valid and micros <= self._purse.free_micros
 
     def _serve_waiters(self) -> None:
-        while self._waiters:
+        """Grant or refuse those whom the exchange took into account; who came during it waits for the next."""
+        for _ in range(self._considered):
             waiter = self._waiters.popleft()
             if waiter.granted.done():
                 continue  # gave up meanwhile
             if self._fits(waiter.micros):
-                self._take(waiter.key, waiter.micros)
+                self._purse.take(waiter.key, waiter.micros)
                 waiter.granted.set_result(None)
             else:
                 self._short_until = self._monotonic() + WRITE_EVERY_SECONDS
                 waiter.granted.set_exception(
                     BudgetExhausted(f"LLMLedger {self.name} has less than {waiter.micros} micro-dollars left")
                 )
+
+        if self._waiters:
+            self._wake.set()
 
     def _refuse_waiters(self, error: LedgerUnreachable) -> None:
         while self._waiters:
@@ -376,9 +292,13 @@ class Ledger:
     def _pause(self) -> float:
         if not self._reachable:
             return min(RETRY_AFTER_SECONDS * float(2 ** min(self._failures, 8)), RETRY_AT_MOST_SECONDS)
-        return IDLE_SECONDS / 2 if self._leased else RENEW_EVERY_SECONDS
+        return IDLE_SECONDS / 2 if self._purse.leased_micros else RENEW_EVERY_SECONDS
 
 
-def _with(gateways: tuple[ObservedGateway, ...], own: ObservedGateway, *, leaving: bool) -> tuple[ObservedGateway, ...]:
-    others = tuple(gateway for gateway in gateways if gateway.name != own.name)
-    return others if leaving else (*others, own)
+def _gateways(account: Account, own: ObservedGateway | None) -> tuple[ObservedGateway, ...]:
+    """What gateways saw: ours as it is now, and that of all others who still have an entry among the leases."""
+    living = {pod_of(holder) for holder in account.leases}
+    others = (gateway for gateway in account.gateways if gateway.name in living)
+    if own is None:
+        return tuple(others)
+    return (*(gateway for gateway in others if gateway.name != own.name), own)

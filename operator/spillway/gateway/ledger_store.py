@@ -10,7 +10,7 @@ from spillway.api.v1alpha1 import API_VERSION, LLMLedger, LLMLedgerStatus, Tranc
 from spillway.errors import ClusterError, Conflict, LedgerConflict, LedgerUnreachable
 from spillway.gateway.account import Account, Lease
 from spillway.gateway.kube import Json, KubeClient
-from spillway.gateway.ledger import Snapshot
+from spillway.gateway.store import Snapshot
 from spillway.routing.budget import micros, usd
 
 FIELD_MANAGER: Final = "spillway-gateway"

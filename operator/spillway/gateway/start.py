@@ -22,13 +22,14 @@ from spillway.gateway.audit import Audit, to_standard_output
 from spillway.gateway.credentials import Credentials
 from spillway.gateway.desk import Desk
 from spillway.gateway.kube import KubeClient
-from spillway.gateway.ledger import Ledger, LedgerStore
+from spillway.gateway.ledger import Ledger
 from spillway.gateway.ledger_store import KubeLedgerStore
 from spillway.gateway.metrics import Metrics
 from spillway.gateway.observed import Observer
 from spillway.gateway.routes import RouteTable, Served
 from spillway.gateway.server import Readiness, build_app
 from spillway.gateway.settings import GatewaySettings
+from spillway.gateway.store import LedgerStore
 from spillway.gateway.upstream import Upstreams
 from spillway.gateway.watch import ENGINE_PODS, PodSink, deployments_path, follow, follow_namespace, pods_path
 from spillway.routing.facts import Route
