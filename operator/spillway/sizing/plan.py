@@ -88,13 +88,7 @@ def plan_deployment(
     profile = find_profile(profiles, spec.accelerator.profile)
     if spec.engine.type is EngineType.OLLAMA:
         return _plan_ollama(deployment, profile, downloaded)
-    if not profile.has_accelerator:
-        raise InvalidObject(
-            "spec.accelerator.profile",
-            f"profile {profile.name} has no accelerator, which VLLM needs",
-            "state another profile, or engine.type Ollama",
-            reason="NoAccelerator",
-        )
+    _check_accelerator(profile)
     repository = spec.model.uri.split("://", 1)[1]
     facts = downloaded or find_model(repository, spec.model.parameter_count)
     stored = _stored_as(repository, facts)
@@ -176,6 +170,16 @@ def fewest(load: Load, profile: AcceleratorProfile) -> int:
     """The fewest accelerators of one node on which `load` fits; the most of a node if it fits on none."""
     possible = shares(load, profile)
     return next((count for count in possible if fits(load, profile, count)), possible[-1])
+
+
+def _check_accelerator(profile: AcceleratorProfile) -> None:
+    if not profile.has_accelerator:
+        raise InvalidObject(
+            "spec.accelerator.profile",
+            f"profile {profile.name} has no accelerator, which VLLM needs",
+            "state another profile, or engine.type Ollama",
+            reason="NoAccelerator",
+        )
 
 
 def _check_count(count: int, profile: AcceleratorProfile, facts: ModelFacts | None) -> None:
