@@ -44,8 +44,12 @@ generate: $(READY) ## write the generated files anew (CRDs, and what the chart t
 verify: $(READY) ## generated files are current
 	@tools/verify $(BIN)
 
-lock: $(READY) ## resolve requirements.lock anew
-	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --generate-hashes --universal --python-version 3.11 -q -U -o requirements.lock
+LOCK := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 -q
+
+lock: $(READY) ## resolve requirements.lock anew, and the image's parts of it
+	@$(LOCK) pyproject.toml --extra demo --group dev -U -o requirements.lock
+	@$(LOCK) pyproject.toml --constraint requirements.lock -U -o operator/requirements.lock
+	@echo 'hatchling>=1.27' | $(LOCK) - -U -o operator/build-requirements.lock
 
 clean: ## remove what was made here (the cache of built binaries stays: ~/.cache/spillway)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
