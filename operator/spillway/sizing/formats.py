@@ -86,3 +86,12 @@ def weight_bytes(facts: ModelFacts, stored: WeightFormat) -> int:
         experts = min(inner, 3 * facts.hidden_size * facts.experts * facts.expert_size * mixtures)
         return ceil((experts * stored.bits + (facts.parameters - experts) * 16) / 8)
     return ceil((inner * stored.bits + min(embedding, facts.parameters) * stored.embedding_bits) / 8)
+
+
+def format_table() -> str:
+    """Bits of a weight by how it is stored, in Markdown."""
+    stored = [weight_format("None"), weight_format("FP8"), weight_format("AWQ"), weight_format("GPTQ")]
+    stored += [weight_format("GPTQ", 8), weight_format("BitsAndBytes"), weight_format("Auto")]
+    stored += [weight_format("GGUF", variant=variant) for variant in GGUF_BITS]
+    rows = [f"| {each.name}{', of experts alone' if each.experts_only else ''} | {each.bits:.4g} |" for each in stored]
+    return "\n".join(["| stored as | bits of a weight |", "| --- | ---: |", *rows]) + "\n"

@@ -13,7 +13,7 @@ from spillway.api.v1alpha1 import EngineType, KVCacheDType, LLMDeployment, Memor
 from spillway.errors import DoesNotFit, InvalidObject
 from spillway.sizing.catalogue import find_model
 from spillway.sizing.cures import does_not_fit
-from spillway.sizing.formats import weight_format
+from spillway.sizing.formats import PLAIN, WeightFormat, weight_format
 from spillway.sizing.memory import (
     BYTES_16,
     GIB,
@@ -55,6 +55,7 @@ class Plan:
     context_length: int
     max_sequences: int
     memory_available_bytes: int
+    weights: WeightFormat = PLAIN
     facts: ModelFacts | None = None
     memory_required_bytes: int | None = None
     kv_cache_tokens: int | None = None
@@ -133,6 +134,7 @@ def plan_deployment(
         context_length=context,
         max_sequences=load.max_sequences,
         memory_available_bytes=chosen * available_bytes(profile),
+        weights=load.weights,
         facts=facts,
         memory_required_bytes=chosen * sum(term.bytes_per_accelerator for term in terms),
         kv_cache_tokens=kv_cache_tokens(load, profile, chosen),

@@ -1,0 +1,165 @@
+"""`spillway plan`, through the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from spillway.cli import app
+
+SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
+TOO_BIG = {
+    "apiVersion": "spillway.dev/v1alpha1",
+    "kind": "LLMDeployment",
+    "metadata": {"name": "big"},
+    "spec": {
+        "model": {"uri": "hf://meta-llama/Llama-3.1-70B-Instruct"},
+        "accelerator": {"profile": "l4-24gb", "count": 1},
+    },
+}
+
+
+def plan(*arguments: object, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["plan", *map(str, arguments)], input=stdin)
+
+
+def with_spec(**spec: object) -> str:
+    return yaml.safe_dump(TOO_BIG | {"spec": TOO_BIG["spec"] | spec})  # type: ignore[operator] # a mapping
+
+
+def test_the_table_shows_every_term_and_what_is_left():
+    printed = plan(SAMPLES / "chat.yaml").output
+    for said in (
+        "hf://Qwen/Qwen2.5-7B-Instruct-AWQ",
+        "7.62B parameters, 28 layers, 4 KV heads of 128",
+        "1 x l4-24gb (the fewest that fit, of 8 on a node)",
+        "weights                 5.19",
+        "activations",
+        "runtime",
+        "cache of one request",
+        "needed",
+        "22 x 0.92",
+        "cache for more requests",
+        "requests of full length at once",
+    ):
+        assert said in printed
+
+
+def test_more_requests_take_more_cache():
+    one, many = (
+        json.loads(plan(SAMPLES / "chat.yaml", "-o", "json", *more).output)[0] for more in ((), ("--requests", 8))
+    )
+    assert many["memoryPerAccelerator"]["terms"][-1]["name"] == "cache of 8 requests"
+    assert many["memoryPerAccelerator"]["neededBytes"] > one["memoryPerAccelerator"]["neededBytes"]
+
+
+def test_json_holds_what_the_table_shows_in_bytes():
+    (told,) = json.loads(plan(SAMPLES / "chat.yaml", "-o", "json").output)
+    memory = told["memoryPerAccelerator"]
+    assert (told["name"], told["namespace"], told["accelerators"], told["fits"]) == ("chat", "default", 1, True)
+    assert sum(term["bytes"] for term in memory["terms"]) == memory["neededBytes"] <= memory["availableBytes"]
+    assert told["kvCacheTokens"] / told["contextLength"] == pytest.approx(told["fullLengthRequests"], abs=0.01)
+    assert told["weightsAlone"]["deviceGigabytes"] == 8
+
+
+def test_yaml_is_the_manifests_and_nothing_else():
+    printed = plan(SAMPLES / "chat.yaml", "-o", "yaml", "-n", "team").output
+    objects = list(yaml.safe_load_all(printed))
+    names = {(each["kind"], each["metadata"]["name"]) for each in objects}
+    assert {("Deployment", "chat-engine"), ("LLMLedger", "chat"), ("Deployment", "spillway-gateway")} <= names
+    assert {each["metadata"]["namespace"] for each in objects} == {"team"}
+
+
+def test_manifests_may_follow_the_table():
+    printed = plan(SAMPLES / "chat.yaml", "--manifests").output
+    assert printed.index("needed") < printed.index("kind: LLMLedger")
+
+
+def test_several_objects_of_one_file_share_a_gateway():
+    text = "---\n".join((SAMPLES / f"{name}.yaml").read_text() for name in ("minimal", "chat"))
+    assert [each["name"] for each in json.loads(plan("-", "-o", "json", stdin=text).output)] == ["qwen-7b", "chat"]
+    objects = list(yaml.safe_load_all(plan("-", "-o", "yaml", stdin=text).output))
+    assert [each["metadata"]["name"] for each in objects if each["kind"] == "Deployment"] == [
+        "qwen-7b-engine",
+        "chat-engine",
+        "spillway-gateway",
+    ]
+
+
+def test_a_model_that_does_not_fit_is_shown_with_the_changes_that_help():
+    result = plan("-", stdin=with_spec())
+    assert result.exit_code == 0
+    assert "missing" in result.output
+    assert "does not fit: spec.accelerator: the model needs" in result.output
+    assert "set spec.accelerator.count to 8" in " ".join(result.output.split())
+
+
+def test_a_model_that_must_fit_is_shown_and_refused_and_nothing_would_be_applied():
+    result = plan("-", "--manifests", stdin=with_spec(memoryCheck="Enforce"))
+    assert (result.exit_code, type(result.exception).__name__) == (1, "InvalidObject")
+    assert str(result.exception).startswith("big: spec.accelerator: the model needs")
+    assert "missing" in result.output
+    assert "kind:" not in result.output
+
+
+def test_a_model_of_unknown_size_is_shown_as_such():
+    text = with_spec(model={"uri": "hf://someone/foo"})
+    assert "not at all: nothing tells its size" in plan("-", stdin=text).output
+    (told,) = json.loads(plan("-", "-o", "json", stdin=text).output)
+    assert (told["parameters"], told["kvCacheTokens"], told["fits"], told["weightsAlone"]) == (None, None, None, None)
+
+
+def test_the_administrators_profiles_are_taken(tmp_path: Path):
+    profiles = tmp_path / "profiles.yaml"
+    profiles.write_text("- {name: l4-24gb, memoryGiB: 180}\n")
+    (told,) = json.loads(plan("-", "-o", "json", "--profiles-file", profiles, stdin=with_spec()).output)
+    assert told["fits"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (with_spec(contextLength=5), "big: spec.contextLength"),
+        (with_spec(accelerator={"profile": "h999"}), "big: spec.accelerator.profile: there is no accelerator profile"),
+        (
+            with_spec(model={"uri": "hf://someone/foo"}, accelerator={"profile": "l4-24gb"}),
+            "state spec.model.parameters",
+        ),
+        ("kind: Pod", "holds no object of kind LLMDeployment"),
+        ("- {", "is no YAML"),
+    ],
+)
+def test_what_cannot_be_used_is_named(text: str, said: str):
+    result = plan("-", stdin=text)
+    assert result.exit_code == 1
+    assert said in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.yaml"], "FILE: nowhere.yaml cannot be read"),
+        ([SAMPLES / "chat.yaml", "-o", "xml"], "--output: 'xml' is not one of table, json, yaml"),
+        ([SAMPLES / "chat.yaml", "--profiles-file", "nowhere.yaml"], "--profiles-file: nowhere.yaml cannot be read"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(arguments: list[object], said: str):
+    assert said in str(plan(*arguments).exception)
+
+
+def test_an_error_is_one_message_without_a_trace():
+    command = [sys.executable, "-m", "spillway", "plan", "nowhere.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: FILE: nowhere.yaml cannot be read")
+    assert "Traceback" not in done.stderr
+
+
+def test_help_has_an_example():
+    assert "Example: spillway plan" in plan("--help").output
