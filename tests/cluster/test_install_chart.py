@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helm_program import CHART, ROOT, helm
+from chart_values import EVERY_VALUE
+from helm_program import CHART, ROOT, helm, template
 from installed import (
     OPERATOR,
     apply_object,
@@ -118,6 +119,34 @@ async def test_installed_for_one_namespace_it_can_do_nothing_in_another(
             assert "status" not in left_alone
         for namespace in ("team-a", "team-b"):
             await api.delete(f"{KINDS}/namespaces/{namespace}/llmdeployments/chat")
+
+
+async def test_upgraded_to_a_list_of_namespaces_it_loses_its_rights_in_all_others(
+    plane: ControlPlane, api: KubeAPI, tmp_path: Path
+):
+    await make_namespace(api, "team-a")
+    await make_namespace(api, "team-b")
+    async with release(plane, api, tmp_path):
+        await rights_at_work(plane, "team-b")
+        where = ("--namespace=spillway-system", f"--kubeconfig={plane.kubeconfig}", "--set=watchNamespaces={team-a}")
+        done = await asyncio.to_thread(helm, "upgrade", "spillway", str(CHART), *where, home=tmp_path)
+        assert done.returncode == 0, done.stderr
+        await rights_at_work(plane, "team-a")
+
+        async def has_none() -> bool:
+            return await rights(plane, OPERATOR, "team-b") == set()
+
+        await until("it has no right in another namespace", has_none)
+
+
+async def test_what_any_value_comes_to_is_accepted_to_the_last_field(plane: ControlPlane, api: KubeAPI, tmp_path: Path):
+    for namespace in EVERY_VALUE["watchNamespaces"]:
+        await make_namespace(api, namespace)
+    made = template(tmp_path, values=EVERY_VALUE)
+    assert made.returncode == 0, made.stderr
+    dry = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-")
+    answers = (await kubectl(plane, *dry, stdin=made.stdout)).splitlines()
+    assert "deployment.apps/spillway-operator serverside-applied (server dry run)" in answers
 
 
 async def test_uninstalled_it_leaves_objects_and_their_kinds_and_takes_them_over_again(

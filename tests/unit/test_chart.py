@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chart_values import EVERY_VALUE
 from helm_program import CHART, ROOT, helm, rendered, template
 from spillway import __version__
 from spillway.settings import OperatorSettings, read_settings
@@ -110,29 +111,6 @@ def test_it_installs_the_version_that_it_comes_with(default: Objects):
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     image = f"ghcr.io/spillway-dev/spillway:{__version__}"
     assert [pod(objects)["spec"]["containers"][0]["image"] for objects in (default, base())] == [image, image]
-
-
-EVERY_VALUE = {
-    "image": {"repository": "registry.example/spillway", "tag": "1.2.3", "digest": "", "pullPolicy": "Always"},
-    "imagePullSecrets": [{"name": "registry"}],
-    "crds": {"enabled": True, "keep": False},
-    "clusterRoles": {"create": False},
-    "watchNamespaces": ["team-a", "team-b"],
-    "egress": {"allowedHosts": ["llm.example.org"], "unlabelledNamespaceMayLeave": "None"},
-    "gateway": {"replicas": 2},
-    "profiles": {"l4-24gb": {"maxCount": 2}, "a100-80gb": None, "tiny": {"memoryGiB": 4.5}},
-    "operator": {
-        "resyncSeconds": 86400,
-        "concurrency": 3,
-        "log": {"format": "JSON", "level": "Debug"},
-        "resources": {"limits": {"memory": "1Gi"}},
-        "nodeSelector": {"pool": "system"},
-        "tolerations": [{"key": "system", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {}},
-        "priorityClassName": "high",
-        "podAnnotations": {"example.org/note": "yes"},
-    },
-}
 
 
 def test_every_value_reaches_what_it_is_for(home: Path):

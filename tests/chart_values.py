@@ -1,0 +1,27 @@
+"""Values of the chart, each other than its default: what is tested with them is tested for every value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EVERY_VALUE: dict[str, Any] = {
+    "image": {"repository": "registry.example/spillway", "tag": "1.2.3", "digest": "", "pullPolicy": "Always"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "crds": {"enabled": True, "keep": False},
+    "clusterRoles": {"create": False},
+    "watchNamespaces": ["team-a", "team-b"],
+    "egress": {"allowedHosts": ["llm.example.org"], "unlabelledNamespaceMayLeave": "None"},
+    "gateway": {"replicas": 2},
+    "profiles": {"l4-24gb": {"maxCount": 2}, "a100-80gb": None, "tiny": {"memoryGiB": 4.5}},
+    "operator": {
+        "resyncSeconds": 86400,
+        "concurrency": 3,
+        "log": {"format": "JSON", "level": "Debug"},
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "podAnnotations": {"example.org/note": "yes"},
+    },
+}
