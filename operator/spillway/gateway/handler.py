@@ -8,7 +8,6 @@ from typing import Final
 
 from aiohttp import web
 
-from spillway.errors import BadRequest
 from spillway.gateway import answers
 from spillway.gateway.admission import Facts, Timings, admit
 from spillway.gateway.answers import Answer
@@ -75,7 +74,7 @@ class Handler:
         if client.response is not None:
             return client.response
         if session.answer is None:
-            raise BadRequest("The request ended without an answer.", status=500, code="internal_error")
+            raise RuntimeError(f"request {request_id} ended without an answer")
         return to_response(session.answer, session.headers())
 
 
