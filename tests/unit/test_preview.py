@@ -115,6 +115,17 @@ def test_a_model_of_unknown_size_is_shown_as_such():
     assert (told["parameters"], told["kvCacheTokens"], told["fits"], told["weightsAlone"]) == (None, None, None, None)
 
 
+def test_ollama_is_shown_on_a_processor():
+    spec = {"model": {"uri": "ollama://llama3.2:1b"}, "engine": {"type": "Ollama"}, "accelerator": {"profile": "cpu"}}
+    lines = plan("-", stdin=with_spec(**spec)).output.splitlines()
+    shown = {line.split("  ")[0].strip(): " ".join(line.split()) for line in lines if line.strip()}
+    assert shown["runs on"] == "runs on profile cpu"
+    assert shown["cache"] == "cache 16384 tokens: 2.0 requests of full length at once"
+    assert shown["rule of thumb"].startswith("rule of thumb 0.8 GB of weights alone")
+    assert shown["available"] == "available 16.00 16"
+    assert shown["left"] == "left 14.64 not used"
+
+
 def test_the_administrators_profiles_are_taken(tmp_path: Path):
     profiles = tmp_path / "profiles.yaml"
     profiles.write_text("- {name: l4-24gb, memoryGiB: 180}\n")

@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spillway.api.v1alpha1 import LLMDeployment
+from spillway.api.v1alpha1 import LLMDeployment, QuantizationMethod
 from spillway.sizing.catalogue import CatalogueEntry
 from spillway.sizing.devices import GIGABYTE, weights_alone
-from spillway.sizing.memory import GIB, GPU_MEMORY_UTILIZATION, available_bytes
+from spillway.sizing.memory import GIB, GPU_MEMORY_UTILIZATION
 from spillway.sizing.models import ModelFacts, Origin
 from spillway.sizing.plan import Plan
 
@@ -58,7 +58,7 @@ def mapping(deployment: LLMDeployment, plan: Plan) -> Mapping[str, object]:
                 {"name": term.name, "bytes": term.bytes_per_accelerator, "basis": term.basis} for term in plan.terms
             ],
             "neededBytes": _needed(plan),
-            "availableBytes": available_bytes(plan.profile),
+            "availableBytes": _available(plan),
         },
         "kvCacheTokens": plan.kv_cache_tokens,
         "fullLengthRequests": None if plan.full_length_requests is None else round(plan.full_length_requests, 2),
@@ -74,10 +74,11 @@ def _facts(deployment: LLMDeployment, plan: Plan) -> list[tuple[str, str]]:
     profile, shared = plan.profile, f", each layer shared by {plan.tensor_parallel}" if plan.tensor_parallel > 1 else ""
     chosen = f"the fewest that fit, of {profile.max_count} on a node" if _fits(plan) else "as many as a node has"
     most = "" if deployment.spec.accelerator.count else f" ({chosen})"
+    devices = f"{plan.accelerators} x {profile.name}{shared}{most}" if plan.accelerators else f"profile {profile.name}"
     rows = [
         ("model", deployment.spec.model.uri),
         ("known", _shape(plan.facts)),
-        ("runs on", f"{plan.accelerators} x {profile.name}{shared}{most}"),
+        ("runs on", devices),
         ("context", f"{plan.context_length} tokens"),
     ]
     if plan.facts is None or plan.kv_cache_tokens is None or plan.full_length_requests is None:
@@ -111,12 +112,13 @@ def _memory(plan: Plan) -> Table:
     memory.add_column("", style="dim", overflow="fold")
     for term in plan.terms:
         memory.add_row(term.name, _gib(term.bytes_per_accelerator), term.basis)
-    available, needed = available_bytes(plan.profile), _needed(plan)
+    available, needed = _available(plan), _needed(plan)
     memory.add_section()
     memory.add_row("needed", _gib(needed), style="bold")
-    memory.add_row("available", _gib(available), f"{plan.profile.memory_gib:g} x {GPU_MEMORY_UTILIZATION}")
+    share = f" x {GPU_MEMORY_UTILIZATION}" if plan.accelerators else ""
+    memory.add_row("available", _gib(available), f"{plan.profile.memory_gib:g}{share}")
     if needed <= available:
-        memory.add_row("left", _gib(available - needed), "cache for more requests")
+        memory.add_row("left", _gib(available - needed), "cache for more requests" if _grows(plan) else "not used")
     else:
         memory.add_row("missing", _gib(needed - available), style="yellow")
     return memory
@@ -127,7 +129,16 @@ def _needed(plan: Plan) -> int:
 
 
 def _fits(plan: Plan) -> bool:
-    return _needed(plan) <= available_bytes(plan.profile)
+    return _needed(plan) <= _available(plan)
+
+
+def _grows(plan: Plan) -> bool:
+    """Whether the engine makes cache of what is left; Ollama's slots are fixed when it starts."""
+    return plan.quantization is not QuantizationMethod.GGUF
+
+
+def _available(plan: Plan) -> int:
+    return plan.memory_available_bytes // max(1, plan.accelerators)
 
 
 def _gib(amount: int) -> str:

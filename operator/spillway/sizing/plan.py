@@ -88,7 +88,7 @@ def plan_deployment(
     spec = deployment.spec
     profile = find_profile(profiles, spec.accelerator.profile)
     if spec.engine.type is EngineType.OLLAMA:
-        return _plan_ollama(deployment, profile, downloaded)
+        return _plan_ollama(deployment, profile, downloaded, requests)
     _check_accelerator(profile)
     repository = spec.model.uri.split("://", 1)[1]
     facts = downloaded or find_model(repository, spec.model.parameter_count)
@@ -143,11 +143,13 @@ def plan_deployment(
     )
 
 
-def _plan_ollama(deployment: LLMDeployment, profile: AcceleratorProfile, downloaded: ModelFacts | None) -> Plan:
+def _plan_ollama(
+    deployment: LLMDeployment, profile: AcceleratorProfile, downloaded: ModelFacts | None, requests: int
+) -> Plan:
     spec = deployment.spec
     facts = downloaded or ollama_model(deployment)
     context = _context(spec.context_length, facts)
-    fit = fit_ollama(deployment, profile, facts, context)
+    fit = fit_ollama(deployment, profile, facts, context, requests)
     if fit.problem is not None and spec.memory_check is MemoryCheck.ENFORCE:
         raise fit.problem
     return Plan(
@@ -160,6 +162,7 @@ def _plan_ollama(deployment: LLMDeployment, profile: AcceleratorProfile, downloa
         context_length=context,
         max_sequences=fit.slots,
         memory_available_bytes=fit.available_bytes,
+        weights=fit.weights,
         facts=facts,
         memory_required_bytes=fit.required_bytes,
         kv_cache_tokens=fit.cache_tokens,
