@@ -126,6 +126,12 @@ def test_ollama_is_shown_on_a_processor():
     assert shown["left"] == "left 14.64 not used"
 
 
+def test_a_guess_says_that_it_is_one():
+    printed = plan("-", stdin=with_spec(model={"uri": "hf://someone/foo-9b"})).output
+    assert "9.00B parameters" in printed
+    assert "(the size in its name; the rest is that of a known model of that size)" in printed
+
+
 def test_the_administrators_profiles_are_taken(tmp_path: Path):
     profiles = tmp_path / "profiles.yaml"
     profiles.write_text("- {name: l4-24gb, memoryGiB: 180}\n")

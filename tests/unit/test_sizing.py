@@ -189,6 +189,8 @@ def test_more_accelerators_share_the_weights():
         ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "GPTQ"),
         ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int8", "GPTQ"),
         ("neuralmagic/Meta-Llama-3.1-8B-Instruct-FP8-dynamic", "FP8"),
+        ("unsloth/llama-3-8b-Instruct-bnb-4bit", "BitsAndBytes"),
+        ("bartowski/Qwen2.5-7B-Instruct-GGUF", "GGUF"),
         ("someone/hawq-7b", "None"),
     ],
 )
@@ -349,6 +351,19 @@ def test_a_method_against_the_name_is_refused():
     assert error.field == "spec.quantization.method"
     assert "store the weights as AWQ" in error.problem
     assert error.cure == "leave it Auto or set it to AWQ"
+
+
+@pytest.mark.parametrize(
+    ("uri", "cure"),
+    [
+        ("hf://bartowski/Qwen2.5-7B-Instruct-GGUF", "state engine.type Ollama"),
+        ("hf://unsloth/llama-3-8b-Instruct-bnb-4bit", "use a copy of the model in AWQ"),
+    ],
+)
+def test_files_that_vllm_does_not_load_are_refused_before_it_fails(uri: str, cure: str):
+    error = refused(InvalidObject, uri, "l4-24gb")
+    assert (error.field, error.reason) == ("spec.model.uri", "UnsupportedFormat")
+    assert error.cure.startswith(cure)
 
 
 def test_a_model_of_unknown_size_needs_a_stated_count():

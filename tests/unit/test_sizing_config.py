@@ -225,6 +225,7 @@ def test_older_words_and_blocks_without_a_gate(config: dict[str, Any], parameter
         ({"quant_method": "gptq", "bits": 8}, "GPTQ", 8),
         ({"quant_method": "fp8"}, "FP8", None),
         ({"quant_method": "fbgemm_fp8"}, "FP8", None),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "BitsAndBytes", None),
         ({"quant_method": "mxfp4"}, "Auto", None),
         ({"quant_method": "modelopt"}, "Auto", None),
         (

@@ -31,6 +31,7 @@ _METHODS = {
     "gptq": QuantizationMethod.GPTQ,
     "fp8": QuantizationMethod.FP8,
     "fbgemm_fp8": QuantizationMethod.FP8,
+    "bitsandbytes": QuantizationMethod.BITS_AND_BYTES,
 }
 _DTYPE_BYTES = {"float32": 4, "float64": 8}
 

@@ -76,15 +76,9 @@ class ModelFacts(Facts):
 
     def resized(self, parameters: int, origin: Origin) -> ModelFacts:
         """The same shape with other `parameters`, and nothing known of the files."""
-        return self.model_copy(
-            update={
-                "parameters": parameters,
-                "origin": origin,
-                "weight_bytes": None,
-                "stored_as": None,
-                "stored_bits": None,
-            }
-        )
+        of_the_files = {"parameters", "origin", "weight_bytes", "stored_as", "stored_bits", "other_parameters"}
+        shape = {name: getattr(self, name) for name in ModelFacts.model_fields if name not in of_the_files}
+        return ModelFacts(**shape, parameters=parameters, origin=origin)
 
 
 def count_parameters(facts: ModelFacts, attention: int | None = None) -> int:

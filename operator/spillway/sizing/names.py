@@ -11,6 +11,8 @@ _MARKS = (
     (re.compile(r"[-_.](awq)([-_.](int4|4bit|w4a16|marlin|gemm|g128|sym|asym))*$"), QuantizationMethod.AWQ),
     (re.compile(r"[-_.](gptq)([-_.](int[348]|[348]bit|marlin|g128|group128|sym))*$"), QuantizationMethod.GPTQ),
     (re.compile(r"[-_.](fp8)([-_.](dynamic|static|kv|block))*$"), QuantizationMethod.FP8),
+    (re.compile(r"[-_.](bnb|bitsandbytes|nf4)([-_.]([48]bit|int8|nf4))*$"), QuantizationMethod.BITS_AND_BYTES),
+    (re.compile(r"[-_.](gguf)$"), QuantizationMethod.GGUF),
 )
 _EIGHT_BITS = re.compile(r"(int8|8bit)")
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")

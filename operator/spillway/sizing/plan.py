@@ -93,6 +93,7 @@ def plan_deployment(
     repository = spec.model.uri.split("://", 1)[1]
     facts = downloaded or find_model(repository, spec.model.parameter_count)
     stored = _stored_as(repository, facts)
+    _check_loadable(stored)
     method = _method(spec.quantization.method, stored)
     on_load = _on_load(method, stored)
     context = _context(spec.context_length, facts)
@@ -184,6 +185,21 @@ def _check_accelerator(profile: AcceleratorProfile) -> None:
             f"profile {profile.name} has no accelerator, which VLLM needs",
             "state another profile, or engine.type Ollama",
             reason="NoAccelerator",
+        )
+
+
+def _check_loadable(stored: QuantizationMethod) -> None:
+    """Refuse files that the vLLM of this release cannot load."""
+    cures = {
+        QuantizationMethod.GGUF: "state engine.type Ollama, or a copy of the model in AWQ, GPTQ, FP8 or 16 bits",
+        QuantizationMethod.BITS_AND_BYTES: "use a copy of the model in AWQ, GPTQ, FP8 or 16 bits",
+    }
+    if stored in cures:
+        raise InvalidObject(
+            "spec.model.uri",
+            f"the model's name or files say {stored.value}, which vLLM 0.32 does not load",
+            cures[stored],
+            reason="UnsupportedFormat",
         )
 
 
