@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ Image = Callable[[Invocation], Program]
 Images = Mapping[str, Image]
 """By the image's name before its tag or digest."""
 
+_OLLAMA_PROGRAMS = Path(__file__).parents[1] / "ollama" / "bin"
+
 
 def default_images(product: str, engine_env: Mapping[str, str] | None = None) -> Images:
     """Spillway's own image, and the engines' simulators; `product` is the node's label nvidia.com/gpu.product."""
@@ -43,7 +47,20 @@ def default_images(product: str, engine_env: Mapping[str, str] | None = None) ->
         argv = (sys.executable, "-m", "spillway.simulator.engine", *invocation.command, *invocation.args)
         return Program(argv, simulated)
 
-    return {"ghcr.io/spillway-dev/spillway": _spillway, "vllm/vllm-openai": engine}
+    def ollama(invocation: Invocation) -> Program:
+        # Scripts and probes of its containers call `ollama`, which PATH must find, as in the image itself.
+        path = f"{_OLLAMA_PROGRAMS}:{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+        simulated = {
+            "PATH": path,
+            "SPILLWAY_SIMULATED_HOST": invocation.pod_ip,
+            "SPILLWAY_SIMULATED_PYTHON": sys.executable,
+            "PYTHONUNBUFFERED": "1",
+            **(engine_env or {}),
+        }
+        argv = invocation.command or (sys.executable, "-m", "spillway.simulator.ollama")
+        return Program((*argv, *invocation.args), simulated)
+
+    return {"ghcr.io/spillway-dev/spillway": _spillway, "vllm/vllm-openai": engine, "ollama/ollama": ollama}
 
 
 def name_of(image: str) -> str:
