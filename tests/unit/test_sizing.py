@@ -223,6 +223,7 @@ def test_what_does_not_fit_is_planned_unless_that_is_to_be_refused(check: str, w
     assert (made.accelerators, made.kv_cache_tokens, made.warning is not None) == (taken, 0, warned)
     assert made.memory_required_bytes is not None
     assert made.memory_required_bytes > made.memory_available_bytes
+    assert made.fits is False
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def plan_status(plan: Plan) -> PlanStatus:
         memory_required=_gibibytes(plan.memory_required_bytes),
         memory_available=_gibibytes(plan.memory_available_bytes),
         context_length=plan.context_length,
-        kv_cache_tokens=plan.kv_cache_tokens,
+        # the cache of a plan that does not fit is none, which the engine, if it starts, knows better
+        kv_cache_tokens=plan.kv_cache_tokens if plan.fits else None,
     )
 
 

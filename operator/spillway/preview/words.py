@@ -65,14 +65,14 @@ def mapping(deployment: LLMDeployment, plan: Plan) -> Mapping[str, object]:
         "weightsAlone": None
         if alone is None
         else {"bytes": alone.weight_bytes, "devices": alone.devices, "deviceGigabytes": alone.device_gigabytes},
-        "fits": None if plan.memory_required_bytes is None else _fits(plan),
+        "fits": plan.fits,
         "warning": None if plan.warning is None else str(plan.warning),
     }
 
 
 def _facts(deployment: LLMDeployment, plan: Plan) -> list[tuple[str, str]]:
     profile, shared = plan.profile, f", each layer shared by {plan.tensor_parallel}" if plan.tensor_parallel > 1 else ""
-    chosen = f"the fewest that fit, of {profile.max_count} on a node" if _fits(plan) else "as many as a node has"
+    chosen = f"the fewest that fit, of {profile.max_count} on a node" if plan.fits else "as many as a node has"
     most = "" if deployment.spec.accelerator.count else f" ({chosen})"
     devices = f"{plan.accelerators} x {profile.name}{shared}{most}" if plan.accelerators else f"profile {profile.name}"
     rows = [
@@ -126,10 +126,6 @@ def _memory(plan: Plan) -> Table:
 
 def _needed(plan: Plan) -> int:
     return sum(term.bytes_per_accelerator for term in plan.terms)
-
-
-def _fits(plan: Plan) -> bool:
-    return _needed(plan) <= _available(plan)
 
 
 def _grows(plan: Plan) -> bool:

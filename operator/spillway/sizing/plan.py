@@ -68,6 +68,13 @@ class Plan:
         return self.facts is not None and self.facts.estimated
 
     @property
+    def fits(self) -> bool | None:
+        """Whether what is asked for fits; None if that is not known."""
+        if self.memory_required_bytes is None:
+            return None
+        return self.memory_required_bytes <= self.memory_available_bytes
+
+    @property
     def full_length_requests(self) -> float | None:
         """Requests of full length that the cache holds at once."""
         return None if self.kv_cache_tokens is None else self.kv_cache_tokens / self.context_length
