@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -50,8 +50,14 @@ class ControlPlane:
     Endpoints and EndpointSlices are not filled (they may not hold the loopback addresses that all pods have here).
     """
 
-    def __init__(self, directory: Path | None = None, progress: Progress = silent) -> None:
-        """Keep everything, logs included, in `directory`; by default in a temporary one that goes at the end."""
+    def __init__(
+        self, directory: Path | None = None, progress: Progress = silent, *, apiserver_options: Sequence[str] = ()
+    ) -> None:
+        """Keep everything, logs included, in `directory`; by default in a temporary one that goes at the end.
+
+        `apiserver_options` are added to kube-apiserver's command line: an audit log, for example.
+        """
+        self._apiserver_options = tuple(apiserver_options)
         self._temporary = directory is None
         self.directory = directory or Path()
         self._progress = progress
@@ -112,7 +118,10 @@ class ControlPlane:
         self.server = f"https://127.0.0.1:{port.number}"
         layout = self._write_files(port.number)
         # Stopped in reverse order: etcd last, since a kube-apiserver whose etcd is gone takes over a minute to end.
-        children = [await self._run(keeper, flags.etcd()), await self._run(keeper, flags.apiserver(layout))]
+        children = [
+            await self._run(keeper, flags.etcd()),
+            await self._run(keeper, [*flags.apiserver(layout), *self._apiserver_options]),
+        ]
         async with self.api() as api:
             await _until("answer of kube-apiserver's /readyz", children, api.ready)
             children += [await self._run(keeper, flags.controller_manager(layout))]
@@ -209,12 +218,14 @@ async def _until(what: str, children: list[Child], done: Callable[[], Awaitable[
 
 
 @contextmanager
-def running(directory: Path | None = None, progress: Progress = silent) -> Iterator[ControlPlane]:
+def running(
+    directory: Path | None = None, progress: Progress = silent, *, apiserver_options: Sequence[str] = ()
+) -> Iterator[ControlPlane]:
     """The same for callers without an event loop, such as fixtures of a whole test session."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="control-plane", daemon=True)
     thread.start()
-    plane = ControlPlane(directory, progress)
+    plane = ControlPlane(directory, progress, apiserver_options=apiserver_options)
     try:
         asyncio.run_coroutine_threadsafe(plane.__aenter__(), loop).result()
         try:

@@ -1,0 +1,1 @@
+"""Benchmarks, each against named peers in the same run."""
