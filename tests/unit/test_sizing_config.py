@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from spillway.errors import InvalidObject
 from spillway.sizing.catalogue import catalogue
-from spillway.sizing.config import facts_from_config
+from spillway.sizing.config import essence, facts_from_config
 
 QWEN = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -251,6 +252,32 @@ def test_older_words_and_blocks_without_a_gate(config: dict[str, Any], parameter
 def test_how_the_weights_are_stored(quantization: dict[str, Any], method: str, bits: int | None):
     told = facts_from_config(LLAMA | {"quantization_config": quantization})
     assert (told.stored_as, told.stored_bits) == (method, bits)
+
+
+COMPRESSED = LLAMA | {
+    "quantization_config": {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"group_0": {"input_activations": None, "weights": {"num_bits": 8, "type": "float"}}},
+        "ignore": [f"model.layers.{layer}.mlp.gate" for layer in range(80)],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [QWEN, LLAMA, MIXTRAL, QWEN3_MOE, GPT_OSS, GEMMA_3, DEEPSEEK, GPT_2, FALCON, COMPRESSED],
+    ids=lambda config: config["model_type"],
+)
+def test_the_essence_of_a_config_is_short_and_says_as_much(config: dict[str, Any]):
+    short = essence(config)
+    assert facts_from_config(short, 10**10) == facts_from_config(config, 10**10)
+    assert len(json.dumps(short)) < 1000
+    assert essence(short) == short
+
+
+def test_what_a_sparse_config_lists_is_counted():
+    sparse = QWEN3_MOE | {"mlp_only_layers": [0, 1, 2]}
+    assert facts_from_config(sparse).dense_layers == facts_from_config(essence(sparse)).dense_layers == 3
 
 
 @pytest.mark.parametrize(

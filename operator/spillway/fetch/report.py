@@ -13,35 +13,6 @@ MESSAGE_BYTES = 4096
 """What the kubelet keeps of a termination message
 (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/)."""
 
-# The keys of config.json that say how much memory a model takes and how it is stored, dearest first: what is behind is
-# left out first when the message would be too long.
-_CONFIG_KEYS = (
-    "model_type",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_size",
-    "intermediate_size",
-    "vocab_size",
-    "max_position_embeddings",
-    "tie_word_embeddings",
-    "torch_dtype",
-    "dtype",
-    "quantization_config",
-    "sliding_window",
-    "kv_lora_rank",
-    "qk_rope_head_dim",
-    "num_experts",
-    "num_local_experts",
-    "n_routed_experts",
-    "moe_intermediate_size",
-    "num_experts_per_tok",
-    "architectures",
-    "rope_scaling",
-)
-_QUANTIZATION_KEYS = ("quant_method", "bits", "w_bit", "group_size", "q_group_size", "load_in_4bit", "load_in_8bit")
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -56,18 +27,6 @@ class Result:
     weight_bytes: int
     unverified: int = 0
     config: Mapping[str, object] = field(default_factory=dict)
-
-
-def config_facts(config: Mapping[str, object]) -> dict[str, object]:
-    """What of a config.json is told; of a model of several parts also what its text part says."""
-    facts = {key: config[key] for key in _CONFIG_KEYS if key in config and _is_short(config[key])}
-    quantization = config.get("quantization_config")
-    if isinstance(quantization, Mapping):
-        facts["quantization_config"] = {key: quantization[key] for key in _QUANTIZATION_KEYS if key in quantization}
-    text = config.get("text_config")
-    if isinstance(text, Mapping):
-        facts["text_config"] = config_facts(text)
-    return facts
 
 
 def complete_message(result: Result) -> str:
@@ -111,10 +70,6 @@ class Reporter:
         print(message, flush=True)  # noqa: T201
         if self._path is not None:
             self._path.write_text(message, encoding="utf-8")
-
-
-def _is_short(value: object) -> bool:
-    return len(_compact(value)) <= 256
 
 
 def _compact(value: object) -> str:

@@ -22,11 +22,11 @@ from spillway.fetch.report import (
     Reporter,
     Result,
     complete_message,
-    config_facts,
     failure_message,
     step_message,
 )
 from spillway.fetch.source import Listing, Source
+from spillway.sizing.config import essence
 
 _CONFIG_BYTES = 4 << 20
 
@@ -173,4 +173,4 @@ def _config(path: Path) -> dict[str, object]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return config_facts(config) if isinstance(config, dict) else {}
+    return essence(config) if isinstance(config, dict) else {}

@@ -34,6 +34,61 @@ _METHODS = {
     "bitsandbytes": QuantizationMethod.BITS_AND_BYTES,
 }
 _DTYPE_BYTES = {"float32": 4, "float64": 8}
+# All keys that are read here.
+_KEYS = frozenset(
+    [
+        "model_type",
+        "torch_dtype",
+        "dtype",
+        "tie_word_embeddings",
+        "vocab_size",
+        "hidden_size",
+        "n_embd",
+        "d_model",
+        "head_dim",
+        "num_hidden_layers",
+        "n_layer",
+        "n_layers",
+        "num_attention_heads",
+        "n_head",
+        "n_heads",
+        "num_key_value_heads",
+        "num_kv_heads",
+        "multi_query",
+        "new_decoder_architecture",
+        "intermediate_size",
+        "n_inner",
+        "ffn_hidden_size",
+        "num_experts",
+        "num_local_experts",
+        "n_routed_experts",
+        "num_experts_per_tok",
+        "experts_per_token",
+        "moe_intermediate_size",
+        "n_shared_experts",
+        "shared_expert_intermediate_size",
+        "first_k_dense_replace",
+        "decoder_sparse_step",
+        "kv_lora_rank",
+        "q_lora_rank",
+        "qk_rope_head_dim",
+        "qk_nope_head_dim",
+        "v_head_dim",
+        "sliding_window",
+        "use_sliding_window",
+        "sliding_window_pattern",
+        "sliding_layers",
+        "mlp_only_layers_count",
+        "max_position_embeddings",
+        "n_positions",
+        "n_ctx",
+        "seq_length",
+        "max_seq_len",
+    ]
+)
+_LONGEST_WORD = 64
+_ROPE_KEYS = ("rope_type", "type", "factor", "original_max_position_embeddings")
+_QUANTIZATION_KEYS = ("quant_method", "bits", "w_bit")
 
 
 def facts_from_config(config: Mapping[str, object], weight_bytes: int | None = None) -> ModelFacts:
@@ -61,6 +116,35 @@ def facts_from_config(config: Mapping[str, object], weight_bytes: int | None = N
             "other_parameters": max(0, other),
         }
     )
+
+
+def essence(config: Mapping[str, object]) -> dict[str, object]:
+    """What of a config.json says how big the model is: little enough for a termination message.
+
+    `facts_from_config` makes the same of it as of the whole.
+    """
+    told: dict[str, object] = {key: value for key, value in config.items() if key in _KEYS and _is_short(value)}
+    text, rope, quantization = (config.get(key) for key in ("text_config", "rope_scaling", "quantization_config"))
+    if isinstance(text, Mapping):
+        told["text_config"] = essence(text)
+    if isinstance(rope, Mapping):
+        told["rope_scaling"] = {key: rope[key] for key in _ROPE_KEYS if _is_short(rope.get(key))}
+    if isinstance(quantization, Mapping):
+        said = {key: quantization[key] for key in _QUANTIZATION_KEYS if _is_short(quantization.get(key))}
+        if said.get("quant_method") == "compressed-tensors":
+            kind, bits = _compressed(quantization)
+            said["config_groups"] = {"all": {"weights": {"type": kind, "num_bits": bits}}}
+        told["quantization_config"] = said
+    kinds, dense = config.get("layer_types"), config.get("mlp_only_layers")
+    if isinstance(kinds, Sequence) and not isinstance(kinds, str):
+        told["sliding_layers"] = sum(kind == "sliding_attention" for kind in kinds)
+    if isinstance(dense, Sequence):
+        told["mlp_only_layers_count"] = len(dense)
+    return told
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= _LONGEST_WORD)
 
 
 class _Config:
@@ -160,7 +244,7 @@ def _count(config: _Config, facts: ModelFacts) -> int:
 def _dense_layers(config: _Config, layers: int) -> int:
     first = config.number("first_k_dense_replace", absent=0)
     listed = config.find("mlp_only_layers")
-    named = len(listed) if isinstance(listed, Sequence) else 0
+    named = len(listed) if isinstance(listed, Sequence) else config.number("mlp_only_layers_count", absent=0)
     step = max(1, config.number("decoder_sparse_step", absent=1))
     return max(first, named, layers - layers // step)
 
@@ -178,6 +262,8 @@ def _sliding_layers(config: _Config, layers: int) -> int:
     kinds = config.find("layer_types")
     if isinstance(kinds, Sequence) and not isinstance(kinds, str):
         return sum(kind == "sliding_attention" for kind in kinds)
+    if config.find("sliding_layers") is not None:
+        return config.number("sliding_layers", absent=0)
     every = config.number("sliding_window_pattern", absent=0)
     return layers - layers // every if every else layers
 
@@ -198,14 +284,14 @@ def _context_length(config: _Config) -> int:
 
 def _stored_as(quantization: Mapping[str, object]) -> tuple[QuantizationMethod, int | None]:
     """The method, and the bits of a weight where it has several. Auto: a way that the engine reads from the files."""
-    if not quantization:
+    name = quantization.get("quant_method")
+    if not isinstance(name, str):
         return QuantizationMethod.NONE, None
-    name = str(quantization.get("quant_method", "")).lower()
     if name == "compressed-tensors":
         kind, bits = _compressed(quantization)
         return (QuantizationMethod.FP8, 8) if kind == "float" and bits == 8 else (QuantizationMethod.GPTQ, bits)
     stated = quantization.get("bits", quantization.get("w_bit"))
-    method = _METHODS.get(name, QuantizationMethod.AUTO)
+    method = _METHODS.get(name.lower(), QuantizationMethod.AUTO)
     return method, stated if isinstance(stated, int) else None
 
 
