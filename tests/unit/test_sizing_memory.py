@@ -85,6 +85,15 @@ def test_a_latent_vector_stands_in_place_of_keys_and_values_on_each_accelerator(
     assert [kv_bytes_per_token(load, count) for count in (1, 8)] == [61 * 576 * 2] * 2
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_cache_takes_what_is_left_less_one_block(count: int):
+    load = Load(LLAMA_8B, weight_format("AWQ"), 2, 8192)
+    others = sum(term.bytes_per_accelerator for term in memory_terms(load, L4, count)[:-1])
+    blocks, bytes_of_one = kv_cache_tokens(load, L4, count) // 16 + 1, 16 * kv_bytes_per_token(load, count)
+    left = int(L4.memory_gib * GIB * 0.92) - others
+    assert blocks * bytes_of_one <= left < (blocks + 1) * bytes_of_one
+
+
 def test_a_window_bounds_what_a_request_holds():
     gemma = catalogue()["gemma-3-27b-it"]
     all_layers = gemma.model_copy(update={"sliding_layers": 0})
