@@ -10,7 +10,12 @@ EVERY_VALUE: dict[str, Any] = {
     "crds": {"enabled": True, "keep": False},
     "clusterRoles": {"create": False},
     "watchNamespaces": ["team-a", "team-b"],
-    "egress": {"allowedHosts": ["llm.example.org"], "unlabelledNamespaceMayLeave": "None"},
+    "egress": {
+        "allowedHosts": ["llm.example.org"],
+        "unlabelledNamespaceMayLeave": "None",
+        "cidrs": ["203.0.113.0/24"],
+    },
+    "monitoring": {"namespaces": ["prometheus"]},
     "gateway": {"replicas": 2},
     "profiles": {"l4-24gb": {"maxCount": 2}, "a100-80gb": None, "tiny": {"memoryGiB": 4.5}},
     "operator": {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,6 +36,10 @@ class OperatorSettings:
     """SPILLWAY_ALLOWED_HOSTS: the hosts, separated by commas, that requests may be sent to outside the cluster."""
     unlabelled_namespace_may_leave: MayLeaveCeiling = "Internal"
     """SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE: what may leave a namespace without the label spillway.dev/may-leave."""
+    egress_cidrs: tuple[str, ...] = ()
+    """SPILLWAY_EGRESS_CIDRS: where gateways may reach targets, separated by commas; none: at public addresses."""
+    monitoring_namespaces: tuple[str, ...] = ()
+    """SPILLWAY_MONITORING_NAMESPACES: namespaces, separated by commas, whose pods may read engines' metrics."""
     gateway_replicas: int = 1
     """SPILLWAY_GATEWAY_REPLICAS: gateway pods in each namespace that has an LLMDeployment.
 
@@ -78,6 +83,13 @@ def _at_least(least: float, kind: Callable[[str], float]) -> Callable[[str], flo
     return parse
 
 
+def _cidrs(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(item)) for item in _items(text))
+    except ValueError as error:
+        raise ValueError(f"must be networks such as 203.0.113.0/24: {error}") from None
+
+
 def _items(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
@@ -88,6 +100,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "profiles_file": Path,
     "allowed_hosts": _items,
     "unlabelled_namespace_may_leave": _one_of(MayLeaveCeiling),
+    "egress_cidrs": _cidrs,
+    "monitoring_namespaces": _items,
     "gateway_replicas": _at_least(1, int),
     "resync_seconds": _at_least(1, float),
     "concurrency": _at_least(1, int),

@@ -123,6 +123,8 @@ def test_every_value_reaches_what_it_is_for(home: Path):
         profiles_file=Path("/etc/spillway/profiles.yaml"),
         allowed_hosts=("llm.example.org",),
         unlabelled_namespace_may_leave="None",
+        egress_cidrs=("203.0.113.0/24",),
+        monitoring_namespaces=("prometheus",),
         gateway_replicas=2,
         resync_seconds=86400,
         concurrency=3,

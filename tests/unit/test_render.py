@@ -202,7 +202,8 @@ def test_what_belongs_to_an_object_is_owned_by_it():
 def test_what_belongs_to_the_namespace_is_owned_by_nobody():
     for manifest in render_namespace("models", [deployment()], SETTINGS):
         assert "ownerReferences" not in manifest["metadata"]
-        assert manifest["metadata"]["name"] == "spillway-gateway"
+        assert manifest["metadata"]["name"] in {"spillway-gateway", "spillway-engine", "spillway-engine-egress"}
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == "spillway-gateway"
     assert render_namespace("models", [], SETTINGS) == ()
 
 
@@ -393,7 +394,8 @@ def test_no_value_of_the_settings_breaks_out_of_its_place(image: str, namespace:
     usual = render_namespace("models", [deployment()], SETTINGS)
     odd = render_namespace(namespace, [deployment()], odd_settings)
     assert [shape(manifest) for manifest in odd] == [shape(manifest) for manifest in usual]
-    assert container(odd[2])["image"] == image
+    (workload,) = [manifest for manifest in odd if manifest["kind"] == "Deployment"]
+    assert container(workload)["image"] == image
     assert {manifest["metadata"]["namespace"] for manifest in odd} == {namespace}
 
 

@@ -21,6 +21,9 @@
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, create, patch, delete]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings]
   verbs: [get, list, watch, create, patch, delete]
@@ -47,6 +50,11 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
+# The API servers' addresses, which gateways may reach; without it they may reach any on the usual ports.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  resourceNames: [kubernetes]
+  verbs: [get]
 {{- end }}
 
 {{- define "spillway.rules.spillway-gateway" -}}

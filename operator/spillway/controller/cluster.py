@@ -35,6 +35,7 @@ _RESOURCES: Mapping[str, tuple[str, str]] = {
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "Pod": ("/api/v1", "pods"),
     "Event": ("/api/v1", "events"),
     "Namespace": ("/api/v1", "namespaces"),

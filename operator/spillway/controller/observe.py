@@ -20,15 +20,17 @@ from spillway.controller.objects import (
     Key,
     Object,
     Ref,
+    at,
     label_of,
     ref_of,
     text_at,
 )
 from spillway.errors import Forbidden
+from spillway.render import ApiServer
 
 OWNED_KINDS = ("Deployment", "Service", "LLMLedger")
 """Kinds that are made for one LLMDeployment and carry its label."""
-GATEWAY_KINDS = ("Deployment", "Service", "ServiceAccount", "RoleBinding")
+GATEWAY_KINDS = ("Deployment", "Service", "ServiceAccount", "RoleBinding", "NetworkPolicy")
 """Kinds that are made once for a namespace and carry the gateway's name as their instance."""
 MANAGED_LABELS = {MANAGED_BY_LABEL: MANAGED_BY}
 GATEWAY_LABELS = {**MANAGED_LABELS, "app.kubernetes.io/instance": GATEWAY_NAME}
@@ -89,6 +91,21 @@ async def namespace_ceiling(cluster: Reader, namespace: str) -> str | None:
     except Forbidden:
         return _NOTHING_MAY_LEAVE
     return label_of(found, MAY_LEAVE_LABEL) if found is not None else None
+
+
+async def api_servers(cluster: Reader) -> tuple[ApiServer, ...]:
+    """Where the cluster's API servers listen; none when we have no right to read it, or nobody says."""
+    try:
+        found = await cluster.get(Ref("EndpointSlice", "default", "kubernetes"))
+    except Forbidden:
+        return ()
+    ports, endpoints = at(found, "ports"), at(found, "endpoints")
+    numbers = [at(port, "port") for port in ports] if isinstance(ports, list) else []
+    listed = [at(endpoint, "addresses") for endpoint in endpoints] if isinstance(endpoints, list) else []
+    addresses = [address for some in listed if isinstance(some, list) for address in some]
+    return tuple(
+        sorted(ApiServer(str(address), port) for address in addresses for port in numbers if isinstance(port, int))
+    )
 
 
 class Snapshot:

@@ -29,6 +29,7 @@ from spillway.controller.observe import (
     Observed,
     Reader,
     Snapshot,
+    api_servers,
     namespace_ceiling,
     observe,
 )
@@ -102,16 +103,17 @@ class Reconciler:
         Raises:
             ClusterError: as `reconcile` does.
         """
-        bodies, ceiling, observed = await asyncio.gather(
+        bodies, ceiling, servers, observed = await asyncio.gather(
             self._cluster.list("LLMDeployment", namespace),
             namespace_ceiling(self._cluster, namespace),
+            api_servers(self._cluster),
             self._cluster.list_owned(GATEWAY_KINDS, namespace, GATEWAY_LABELS),
         )
         wanted = [body for body in bodies if at(body, "metadata", "deletionTimestamp") is None]
         deployments = readable(wanted)
         if wanted and not deployments:
             return ()  # whatever they need of a gateway cannot be read: what is there stays as it is
-        desired = render_namespace(namespace, deployments, self._policy.render)
+        desired = render_namespace(namespace, deployments, self._policy.render, servers)
         shared, refusal = await self._apply_all(desired, observed)
         if refusal is not None:
             raise refusal

@@ -44,6 +44,8 @@ def make_policy(settings: OperatorSettings) -> Policy:
             gateway_replicas=settings.gateway_replicas,
             allowed_hosts=settings.allowed_hosts,
             unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
+            egress_cidrs=settings.egress_cidrs,
+            monitoring_namespaces=settings.monitoring_namespaces,
         ),
         routes=CompileSettings(
             allowed_hosts=frozenset(settings.allowed_hosts),

@@ -5,7 +5,8 @@
 
 from spillway.render.deployment import render_deployment
 from spillway.render.namespace import render_namespace
+from spillway.render.network import ApiServer
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest
 
-__all__ = ["Manifest", "RenderSettings", "render_deployment", "render_namespace"]
+__all__ = ["ApiServer", "Manifest", "RenderSettings", "render_deployment", "render_namespace"]

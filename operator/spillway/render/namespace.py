@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spillway.api.v1alpha1 import ConfigMapKeyRef, FallbackMode, LLMDeployment, SecretKeyRef
+from spillway.render.network import ApiServer, render_policies
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 
@@ -16,12 +17,16 @@ SERVICE_ACCOUNT_DIRECTORY = "/var/run/spillway/serviceaccount"
 
 
 def render_namespace(
-    namespace: str, deployments: Sequence[LLMDeployment], settings: RenderSettings
+    namespace: str,
+    deployments: Sequence[LLMDeployment],
+    settings: RenderSettings,
+    api_servers: Sequence[ApiServer] = (),
 ) -> tuple[Manifest, ...]:
     """The manifests of the gateway in `namespace`, in the order in which they are applied; none without `deployments`.
 
-    The order of `deployments` does not matter, nor anything of them but which credentials and CA bundles they name: a
-    gateway reads the rest itself, so its pods are replaced only for a new file.
+    The order of `deployments` does not matter, nor anything of them but which credentials and CA bundles they name, and
+    who has to go out for what: a gateway reads the rest itself, so its pods are replaced only for a new file.
+    `api_servers` are the cluster's, as far as they are known.
     """
     if not deployments:
         return ()
@@ -38,6 +43,7 @@ def render_namespace(
         "port": GATEWAY_PORT,
     }
     return (
+        *render_policies({"name": GATEWAY_NAME, "namespace": namespace}, deployments, settings, api_servers),
         render("gateway/serviceaccount.yaml.j2", **values),
         render("gateway/rolebinding.yaml.j2", **values),
         render(

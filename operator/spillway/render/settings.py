@@ -21,4 +21,8 @@ class RenderSettings:
     """Hosts outside the cluster that gateways may send requests to."""
     unlabelled_namespace_may_leave: str = "Internal"
     """What may leave a namespace without the label spillway.dev/may-leave: None, Public or Internal."""
+    egress_cidrs: tuple[str, ...] = ()
+    """Where gateways may reach targets; none: public addresses."""
+    monitoring_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may read engines' metrics."""
     gateway_replicas: int = 1

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+
+from crd_cases import DEPLOYMENT, OLLAMA_SPEC, changed
+from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
+from spillway.render import ApiServer, RenderSettings, render_deployment, render_namespace
+from spillway.sizing.plan import plan_deployment
+from spillway.sizing.profiles import default_profiles
+
+SETTINGS = RenderSettings(image="ghcr.io/spillway-dev/spillway:test")
+T = "spec.fallback.targets.0"
+
+
+def deployment(change: dict[str, Any] | None = None) -> LLMDeployment:
+    return parse_deployment(changed(DEPLOYMENT, {"metadata.namespace": "models"} | (change or {})))
+
+
+def policies(*of: LLMDeployment, settings: RenderSettings = SETTINGS, servers: tuple[ApiServer, ...] = ()) -> dict:
+    made: tuple[Any, ...] = render_namespace("models", of or [deployment()], settings, servers)
+    return {it["metadata"]["name"]: it["spec"] for it in made if it["kind"] == "NetworkPolicy"}
+
+
+def pod_labels(of: LLMDeployment) -> dict[str, str]:
+    made: tuple[Any, ...] = render_deployment(of, plan_deployment(of, default_profiles()), SETTINGS)
+    (engine,) = [it for it in made if it["kind"] == "Deployment"]
+    return engine["spec"]["template"]["metadata"]["labels"]
+
+
+def allows(rules: list[dict[str, Any]], address: str, port: int) -> bool:
+    """Whether a rule lets TCP through to an address outside the cluster."""
+    here = ip_address(address)
+
+    def matches(peer: dict[str, Any]) -> bool:
+        block = peer.get("ipBlock", {"cidr": "255.255.255.255/32"})
+        inside = here.version == ip_network(block["cidr"]).version and here in ip_network(block["cidr"])
+        return inside and not any(here in ip_network(hole) for hole in block.get("except", ()))
+
+    return any(
+        {"protocol": "TCP", "port": port} in rule["ports"] and ("to" not in rule or any(map(matches, rule["to"])))
+        for rule in rules
+    )
+
+
+def test_engines_take_requests_from_their_own_gateway_alone_and_call_nobody():
+    spec = policies()["spillway-engine"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in spec
+    (rule,) = spec["ingress"]
+    (peer,) = rule["from"]
+    assert peer.keys() == {"podSelector"}  # without a namespaceSelector: of this namespace
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+    assert [port["port"] for port in rule["ports"]] == [8000, 11434]
+    assert spec["podSelector"]["matchLabels"].items() <= pod_labels(deployment()).items()
+
+
+def test_namespaces_that_monitor_reach_engines_too():
+    spec = policies(settings=RenderSettings(image="x", monitoring_namespaces=("prometheus", "agents")))
+    (rule,) = spec["spillway-engine"]["ingress"]
+    assert rule["from"][1]["namespaceSelector"]["matchExpressions"] == [
+        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["agents", "prometheus"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_out"),
+    [
+        ({}, True),
+        ({"spec.model.uri": "pvc://store/qwen2.5-7b"}, False),
+        ({"spec": OLLAMA_SPEC}, True),
+        ({"spec": OLLAMA_SPEC, "spec.model.uri": "pvc://store/qwen2.5-7b.gguf"}, False),
+    ],
+    ids=["hub", "claim", "registry", "file"],
+)
+def test_only_engines_that_fetch_their_model_go_out_and_only_for_https(change: dict[str, Any], goes_out: bool):
+    made = deployment(change)
+    assert ("spillway.dev/egress" in pod_labels(made)) is goes_out
+    found = policies(made).get("spillway-engine-egress")
+    assert (found is not None) is goes_out
+    if found:
+        assert found["podSelector"]["matchLabels"].items() <= pod_labels(made).items()
+        assert allows(found["egress"], "93.184.216.34", 443)
+        assert not allows(found["egress"], "93.184.216.34", 80)
+        assert not allows(found["egress"], "10.96.0.1", 443)
+
+
+@pytest.mark.parametrize(
+    "private", ["10.1.2.3", "172.20.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "fd00::1"]
+)
+def test_a_gateway_reaches_targets_at_public_addresses_alone(private: str):
+    rules = policies(servers=(ApiServer("10.9.0.1", 6443),))["spillway-gateway"]["egress"]
+    assert allows(rules, "104.18.7.192", 443)
+    assert allows(rules, "2606:4700::6812", 443)
+    assert not allows(rules, private, 443)
+
+
+def test_without_an_enabled_fallback_a_gateway_reaches_nothing_outside():
+    made = deployment({"spec.fallback.mode": "Disabled"})
+    rules = policies(made, servers=(ApiServer("10.9.0.1", 6443),))["spillway-gateway"]["egress"]
+    assert not allows(rules, "104.18.7.192", 443)
+
+
+def test_the_administrators_networks_replace_the_public_ones_and_ports_are_those_of_targets():
+    compatible = {f"{T}.provider": "OpenAICompatible", f"{T}.baseURL": "https://llm.corp.example.com:8443/v1"}
+    settings = RenderSettings(image="x", egress_cidrs=("10.20.0.0/16",))
+    rules = policies(deployment(compatible), settings=settings, servers=(ApiServer("10.9.0.1", 6443),))
+    egress = rules["spillway-gateway"]["egress"]
+    assert allows(egress, "10.20.3.4", 8443)
+    assert not allows(egress, "10.20.3.4", 443)
+    assert not allows(egress, "104.18.7.192", 8443)
+
+
+def test_a_gateway_reaches_the_api_servers_that_are_known_or_any_on_their_usual_ports():
+    known = policies(
+        deployment({"spec.fallback.mode": "Disabled"}),
+        servers=(ApiServer("10.9.0.1", 6443), ApiServer("fd00::9", 6443)),
+    )["spillway-gateway"]["egress"]
+    assert allows(known, "10.9.0.1", 6443)
+    assert allows(known, "fd00::9", 6443)
+    assert not allows(known, "10.9.0.2", 6443)
+    unknown = policies(deployment({"spec.fallback.mode": "Disabled"}))["spillway-gateway"]["egress"]
+    assert allows(unknown, "10.9.0.2", 6443)
+    assert allows(unknown, "10.96.0.1", 443)
+
+
+def test_a_gateway_reaches_engines_and_names():
+    rules = policies()["spillway-gateway"]["egress"]
+    engines = [rule for rule in rules if "podSelector" in rule.get("to", [{}])[0]]
+    assert [port["port"] for port in engines[0]["ports"]] == [8000, 11434]
+    assert {"protocol": "UDP", "port": 53} in rules[0]["ports"]
