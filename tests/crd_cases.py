@@ -85,6 +85,11 @@ BASE_URL = "baseURL must begin with https:// and hold a host"
 LIMIT = "budget.limit must be dollars, above zero, as a quoted decimal with at most six places"
 COMPATIBLE = {f"{T}.provider": "OpenAICompatible", f"{T}.baseURL": "https://llm.example.com/v1"}
 
+CLAIMED = {"mode": "PersistentVolume"}
+SHARED = {"mode": "ExistingClaim", "claimName": "models"}
+RWX = "ReadWriteMany"
+SIZE = "cache.size must be a whole quantity in Mi, Gi or Ti, such as 50Gi"
+
 DEPLOYMENT_CASES = (
     Case("the full object", {}),
     Case("the least object", {"spec": MINIMAL_SPEC}),
@@ -131,6 +136,45 @@ DEPLOYMENT_CASES = (
     Case("a size of nothing", {"spec.model.parameters": "0.0B"}, "model.parameters must be millions or billions"),
     Case("a size without a unit", {"spec.model.parameters": "7000000000"}, "model.parameters must be millions"),
     Case("a size as a number", {"spec.model.parameters": 7}, 'must be of type string: "integer"'),
+    Case("a model of a bucket", {"spec.model.uri": "s3://acme-models/llama/8b", "spec.cache": CLAIMED}),
+    Case("a bucket in capitals", {"spec.model.uri": "s3://Acme/llama", "spec.cache": CLAIMED}, URI),
+    Case("a bucket's folder with a way out", {"spec.model.uri": "s3://acme/../x", "spec.cache": CLAIMED}, URI),
+    Case(
+        "a model of a bucket without a cache",
+        {"spec.model.uri": "s3://acme-models/llama"},
+        "cache.mode must be PersistentVolume or ExistingClaim for a model.uri of s3://",
+    ),
+    # cache
+    Case("a cache", {"spec.cache": CLAIMED | {"size": "200Gi", "storageClassName": "fast", "accessMode": RWX}}),
+    Case("a cache that goes with the object", {"spec.cache": CLAIMED | {"retentionPolicy": "Delete"}}),
+    Case("a claim of one's own", {"spec.cache": SHARED}),
+    Case("no cache", {"spec.cache": {"mode": "Ephemeral"}}),
+    Case("an unknown cache mode", {"spec.cache": {"mode": "HostPath"}}, 'Unsupported value: "HostPath"'),
+    Case("an unknown access mode", {"spec.cache": CLAIMED | {"accessMode": "RWX"}}, 'Unsupported value: "RWX"'),
+    Case("an unknown retention", {"spec.cache": CLAIMED | {"retentionPolicy": "Keep"}}, 'Unsupported value: "Keep"'),
+    Case("a claim of one's own without a name", {"spec.cache": {"mode": "ExistingClaim"}}, "claimName must be set"),
+    Case(
+        "a claim's name where one is made",
+        {"spec.cache": CLAIMED | {"claimName": "models"}},
+        "cache.claimName must be set for mode ExistingClaim, and for no other mode",
+    ),
+    Case(
+        "a storage class where no claim is made",
+        {"spec.cache": SHARED | {"storageClassName": "fast"}},
+        "cache.storageClassName is for mode PersistentVolume",
+    ),
+    Case("a size of nothing", {"spec.cache": CLAIMED | {"size": "0Gi"}}, SIZE),
+    Case("a size without a unit", {"spec.cache": CLAIMED | {"size": "50"}}, SIZE),
+    Case(
+        "a cache on Ollama",
+        {"spec.engine": {"type": "Ollama"}, "spec.model.uri": "ollama://qwen2.5:7b", "spec.cache": CLAIMED},
+        "cache must be left out with engine.type Ollama",
+    ),
+    Case(
+        "a cache of what is on a claim",
+        {"spec.model.uri": "pvc://models/llama", "spec.cache": CLAIMED},
+        "cache must be left out for a model.uri of pvc://",
+    ),
     # engine
     Case("an engine", {"spec.engine": {"type": "VLLM", "image": "registry:5000/vllm/vllm-openai:v0.32.0@sha256:ab"}}),
     Case("another engine", {"spec.engine": {"type": "TGI"}}, 'Unsupported value: "TGI"'),
@@ -433,4 +477,50 @@ LEDGER_CASES = (
     Case("a ledger without a window", {"spec.window": REMOVED}, "spec.window: Required value"),
     Case("a ledger of another window", {"spec.window": "Year"}, 'Unsupported value: "Year"'),
     Case("a ledger of another time zone", {"spec.timeZone": "Europe/Rome"}, 'Unsupported value: "Europe/Rome"'),
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A valid object that somebody changes, and what the API server says to it."""
+
+    title: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    refused: str = ""
+
+
+CURE = "make another LLMDeployment with the cache that you want, and delete this one when it is ready"
+DEPLOYMENT_CHANGES = (
+    Change("a larger cache", {"spec.cache": CLAIMED | {"size": "50Gi"}}, {"spec.cache.size": "1Ti"}),
+    Change("the size as it is by default", {"spec.cache": CLAIMED}, {"spec.cache.size": "50Gi"}),
+    Change("the cache as it is without one", {}, {"spec.cache": {"mode": "Ephemeral"}}),
+    Change("what becomes of the claim", {"spec.cache": CLAIMED}, {"spec.cache.retentionPolicy": "Delete"}),
+    Change("the model in a cache", {"spec.cache": CLAIMED}, {"spec.model.uri": "hf://Qwen/Qwen3-8B"}),
+    Change(
+        "a smaller cache",
+        {"spec.cache": CLAIMED},
+        {"spec.cache.size": "49Gi"},
+        f"cache.size can only be made larger, as claims can; for a smaller one {CURE}",
+    ),
+    Change("a cache later", {}, {"spec.cache": CLAIMED}, f"cache.mode cannot be changed: {CURE}"),
+    Change("the cache taken away", {"spec.cache": CLAIMED}, {"spec.cache": REMOVED}, "cache.mode cannot be changed"),
+    Change(
+        "another access mode",
+        {"spec.cache": CLAIMED},
+        {"spec.cache.accessMode": RWX},
+        f"cache.accessMode cannot be changed: {CURE}",
+    ),
+    Change(
+        "another claim",
+        {"spec.cache": SHARED},
+        {"spec.cache.claimName": "others"},
+        f"cache.claimName cannot be changed: {CURE}",
+    ),
+    Change(
+        "another storage class",
+        {"spec.cache": CLAIMED},
+        {"spec.cache.storageClassName": "fast"},
+        f"cache.storageClassName cannot be changed: {CURE}",
+    ),
 )

@@ -6,6 +6,7 @@ Each option of `spillway operator` has the environment variable named beside its
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -36,6 +37,10 @@ class OperatorSettings:
     """SPILLWAY_ALLOWED_HOSTS: the hosts, separated by commas, that requests may be sent to outside the cluster."""
     unlabelled_namespace_may_leave: MayLeaveCeiling = "Internal"
     """SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE: what may leave a namespace without the label spillway.dev/may-leave."""
+    hub_endpoint: str = "https://huggingface.co"
+    """SPILLWAY_HUB_ENDPOINT: where models of hf:// are downloaded from: the Hugging Face Hub, or a mirror of it."""
+    s3_endpoint: str = "https://s3.amazonaws.com"
+    """SPILLWAY_S3_ENDPOINT: where buckets of s3:// are."""
     egress_cidrs: tuple[str, ...] = ()
     """SPILLWAY_EGRESS_CIDRS: where gateways may reach targets, separated by commas; none: at public addresses."""
     monitoring_namespaces: tuple[str, ...] = ()
@@ -83,6 +88,10 @@ def _at_least(least: float, kind: Callable[[str], float]) -> Callable[[str], flo
     return parse
 
 
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", text):
+        raise ValueError("must be a URL such as https://hub.example.com")
+    return text.rstrip("/")
 def _cidrs(text: str) -> tuple[str, ...]:
     try:
         return tuple(str(ip_network(item)) for item in _items(text))
@@ -100,6 +109,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "profiles_file": Path,
     "allowed_hosts": _items,
     "unlabelled_namespace_may_leave": _one_of(MayLeaveCeiling),
+    "hub_endpoint": _url,
+    "s3_endpoint": _url,
     "egress_cidrs": _cidrs,
     "monitoring_namespaces": _items,
     "gateway_replicas": _at_least(1, int),

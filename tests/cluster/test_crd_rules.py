@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crd_cases import DEPLOYMENT, DEPLOYMENT_CASES, LEDGER, LEDGER_CASES, Case, changed
+from crd_cases import DEPLOYMENT, DEPLOYMENT_CASES, DEPLOYMENT_CHANGES, LEDGER, LEDGER_CASES, Case, changed
 from spillway.api import crd
 from spillway.errors import ClusterError, Invalid, Unreachable
 from spillway.simulator.controlplane import ControlPlane
@@ -66,6 +66,24 @@ async def test_the_api_server_keeps_every_rule_of_the_table(
 ):
     said = [(case, await answer(kinds, namespace, plural, changed(valid, case.change))) for case in cases]
     assert [line for line in (wrong(case, text) for case, text in said) if line] == []
+
+
+async def test_the_api_server_keeps_every_rule_about_changes(kinds: KubeAPI, namespace: str):
+    wrongly = []
+    for number, change in enumerate(DEPLOYMENT_CHANGES):
+        before = changed(DEPLOYMENT, {"metadata.namespace": namespace, "metadata.name": f"o{number}", **change.before})
+        path = await kinds.path(await kinds.create(before))
+        after = changed(before, change.after)["spec"]
+        # a merge patch keeps what it does not name
+        patch = {**dict.fromkeys(before["spec"]), **after}
+        try:
+            await kinds.patch(f"{path}?dryRun=All", {"spec": patch})
+            said = ""
+        except ClusterError as error:
+            said = str(error)
+        if bool(said) != bool(change.refused) or change.refused not in said:
+            wrongly.append(f"{change.title}: wanted {change.refused or 'to be accepted'!r}, got {said or 'accepted'!r}")
+    assert wrongly == []
 
 
 async def test_the_api_server_calls_both_kinds_established_without_complaint(kinds: KubeAPI):
@@ -246,6 +264,9 @@ MAY = (
     ("operator", "no", ("patch", "llmledgers.spillway.dev", "--subresource=status", "-A")),
     ("operator", "no", ("update", "llmdeployments.spillway.dev", "-A")),
     ("operator", "no", ("delete", "pods", "-A")),
+    ("operator", "yes", ("create", "jobs.batch", "-A")),
+    ("operator", "yes", ("patch", "persistentvolumeclaims", "-A")),
+    ("operator", "no", ("delete", "persistentvolumeclaims", "-A")),
     ("operator", "no", ("create", "pods", "--subresource=exec", "-A")),
     ("gateway", "yes", ("watch", "llmdeployments.spillway.dev")),
     ("gateway", "yes", ("patch", "llmledgers.spillway.dev", "--subresource=status")),

@@ -7,6 +7,7 @@ import pytest
 
 from spillway.api.v1alpha1 import LastFailure, LLMDeployment, LLMDeploymentStatus, PlanStatus
 from spillway.controller.conditions import ConditionType, find
+from spillway.controller.model import model_of
 from spillway.controller.objects import Key
 from spillway.controller.status import Facts, status_of
 from spillway.controller.workload import Pod, Workload
@@ -66,6 +67,7 @@ FACTS = Facts(
     problem=None,
     plan=PlanStatus(accelerators=1, tensor_parallel=1, context_length=8192),
     route=compile_route(DEPLOYMENT, None, ROUTES),
+    model=model_of(DEPLOYMENT, (), (), LLMDeploymentStatus()),
     engine=workload(),
     selector="app=chat",
     pods=(),
@@ -224,6 +226,7 @@ def test_every_condition_is_there_from_the_first_visit_ready_first():
     assert [condition.type for condition in status.conditions] == [
         "Ready",
         "SpecValid",
+        "ModelReady",
         "WorkloadReady",
         "RouteReady",
         "FallbackReady",
@@ -236,13 +239,14 @@ def test_every_condition_is_there_from_the_first_visit_ready_first():
 
 
 def test_an_invalid_spec_names_field_value_and_cure():
-    status = status_of(facts(problem=UNKNOWN_PROFILE, plan=None, engine=None), NOW)
+    status = status_of(facts(problem=UNKNOWN_PROFILE, plan=None, model=None, engine=None), NOW)
     message = find(status.conditions, ConditionType.SPEC_VALID).message
     assert said(status, ConditionType.SPEC_VALID) == "False UnknownProfile"
     assert "spec.accelerator.profile" in message
     assert "'h999'" in message
     assert "l4-24gb" in message
     assert said(status, ConditionType.WORKLOAD_READY) == "Unknown NotRendered"
+    assert said(status, ConditionType.MODEL_READY) == "Unknown NotRendered"
 
 
 def test_status_holds_what_clients_and_autoscalers_need():

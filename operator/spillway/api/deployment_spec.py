@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from spillway.api.cache_spec import CACHE_RULES, Cache
 from spillway.api.common import (
     Rule,
     SpecModel,
@@ -51,6 +52,7 @@ class LLMDeploymentSpec(SpecModel):
     resources: Annotated[
         Resources, Field(description="What one replica is given of its node, beside the accelerators.")
     ] = Resources()
+    cache: Annotated[Cache, Field(description="Where a downloaded model is kept.")] = Cache()
     replicas: Annotated[int, whole(0, 1000), Field(description="Replicas of the engine.")] = 1
     startup_timeout_seconds: Annotated[
         int,
@@ -87,5 +89,6 @@ class LLMDeploymentSpec(SpecModel):
             "access: {mode: None} lets everyone who reaches the gateway",
             lambda spec: spec.fallback.mode is not FallbackMode.ENABLED or spec.access is not None,
         ),
+        *CACHE_RULES,
         *ENGINE_RULES,
     )

@@ -29,6 +29,27 @@ class Condition(StatusModel):
     message: Annotated[str, Field(max_length=32768, description="Why, for people: what happened and what to do.")] = ""
 
 
+class ModelStatus(StatusModel):
+    """A model that is downloaded, or on its way."""
+
+    source: Annotated[str, text(64), Field(description="Which uri and revision this is about, as their digest.")]
+    revision: Annotated[
+        str | None, text(128), Field(description="The commit that was downloaded; of a bucket its listing's digest.")
+    ] = None
+    percent: Annotated[int, whole(0, 100), Field(description="How much of it is there, in percent, in steps of ten.")]
+    bytes: Annotated[
+        int | None, TOKENS, Field(description="Size of all its files, in bytes. Absent: not known yet.")
+    ] = None
+    weight_bytes: Annotated[
+        int | None, TOKENS, Field(description="Size of the files with weights, in bytes. Absent: not known yet.")
+    ] = None
+    config: Annotated[
+        str | None,
+        text(4096),
+        Field(description="What the model's config.json says of its shape, JSON; the plan rests on it."),
+    ] = None
+
+
 class PlanStatus(StatusModel):
     """What one replica was sized to."""
 
@@ -130,6 +151,9 @@ class LLMDeploymentStatus(StatusModel):
             "Progressing while it moves, Stalled when it will not without a change.",
         ),
     ] = ()
+    model: Annotated[
+        ModelStatus | None, Field(description="The model on its claim. Absent: none is downloaded onto one.")
+    ] = None
     replicas: Annotated[int | None, COUNT, Field(description="Pods of the engine.")] = None
     ready_replicas: Annotated[int | None, COUNT, Field(description="Pods of the engine that answer.")] = None
     selector: Annotated[

@@ -57,6 +57,28 @@ class KVCacheDType(StrEnum):
     FP8 = "FP8"
 
 
+class CacheMode(StrEnum):
+    """Where a downloaded model is kept."""
+
+    EPHEMERAL = "Ephemeral"
+    PERSISTENT_VOLUME = "PersistentVolume"
+    EXISTING_CLAIM = "ExistingClaim"
+
+
+class CacheAccessMode(StrEnum):
+    """From how many nodes a claim can be used."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_WRITE_MANY = "ReadWriteMany"
+
+
+class RetentionPolicy(StrEnum):
+    """What becomes of a claim when its LLMDeployment is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
 class DataClass(StrEnum):
     """How sensitive a request is, from what may never leave the cluster to what anyone may read."""
 

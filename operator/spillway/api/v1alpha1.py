@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
+from spillway.api.cache_spec import Cache
 from spillway.api.common import (
     API_VERSION,
     GROUP,
@@ -29,6 +30,7 @@ from spillway.api.deployment_status import (
     FallbackStatus,
     LastFailure,
     LLMDeploymentStatus,
+    ModelStatus,
     PlanStatus,
     PolicyStatus,
 )
@@ -36,6 +38,8 @@ from spillway.api.engine_spec import Engine, EnvironmentVariable, PullSecret, Re
 from spillway.api.enums import (
     AccessMode,
     BudgetWindow,
+    CacheAccessMode,
+    CacheMode,
     ConditionStatus,
     DataClass,
     Detector,
@@ -49,6 +53,7 @@ from spillway.api.enums import (
     OnExhausted,
     Provider,
     QuantizationMethod,
+    RetentionPolicy,
 )
 from spillway.api.fallback_spec import Access, Budget, DataPolicy, Fallback, Price, Target
 from spillway.api.ledger import (
@@ -73,6 +78,9 @@ __all__ = [
     "Budget",
     "BudgetStatus",
     "BudgetWindow",
+    "Cache",
+    "CacheAccessMode",
+    "CacheMode",
     "Condition",
     "ConditionStatus",
     "ConfigMapKeyRef",
@@ -98,6 +106,7 @@ __all__ = [
     "LastFailure",
     "MemoryCheck",
     "ModelSource",
+    "ModelStatus",
     "ObjectMeta",
     "ObservedGateway",
     "ObservedTarget",
@@ -111,6 +120,7 @@ __all__ = [
     "QuantizationMethod",
     "Queue",
     "Resources",
+    "RetentionPolicy",
     "SecretKeyRef",
     "Target",
     "Tranche",

@@ -26,16 +26,18 @@ class ModelSource(SpecModel):
         text(512),
         Matches(
             "hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+            "|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_][A-Za-z0-9._=-]*)*"
             "|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
             "|ollama://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9][A-Za-z0-9._-]*){0,2}(:[A-Za-z0-9][A-Za-z0-9._-]*)?",
             "model.uri must be hf://organisation/name (a repository of the Hugging Face Hub), "
-            "pvc://claim/path (a folder of a PersistentVolumeClaim in the same namespace) "
+            "s3://bucket/folder, pvc://claim/path (a folder of a PersistentVolumeClaim in the same namespace) "
             "or ollama://name:tag (a model of Ollama's registry)",
         ),
         Field(
-            description="Where the model is: hf://organisation/name on the Hugging Face Hub; pvc://claim/path, "
-            "a folder (Ollama: a .gguf file) of a PersistentVolumeClaim in the same namespace; or ollama://name:tag, a "
-            "model of Ollama's registry or of another (ollama://registry/organisation/name:tag)."
+            description="Where the model is: hf://organisation/name on the Hugging Face Hub; s3://bucket/folder, which "
+            "needs a cache; pvc://claim/path, a folder (Ollama: a .gguf file) of a PersistentVolumeClaim in the same "
+            "namespace; or ollama://name:tag, a model of Ollama's registry or of another "
+            "(ollama://registry/organisation/name:tag)."
         ),
     ]
     revision: Annotated[
@@ -43,7 +45,8 @@ class ModelSource(SpecModel):
         text(128),
         Field(
             pattern="^[A-Za-z0-9][A-Za-z0-9._/-]*$",
-            description="Branch, tag or commit of the repository. Absent: its main branch, as it is when a pod starts.",
+            description="Branch, tag or commit of the repository. Absent: its main branch, as it is when it is "
+            "downloaded; status says which commit that was.",
         ),
     ] = None
     served_name: Annotated[
@@ -55,7 +58,8 @@ class ModelSource(SpecModel):
         ),
     ] = None
     secret_ref: Annotated[
-        SecretKeyRef | None, Field(description="Key of a Secret that holds the hub's token, for gated models.")
+        SecretKeyRef | None,
+        Field(description="Key of a Secret that holds the hub's token; of s3://, an AWS credentials file."),
     ] = None
     parameters: Annotated[
         str | None,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spillway.api.v1alpha1 import DataClass, LLMDeployment, PlanStatus, parse_deployment
-from spillway.controller.objects import Object
+from spillway.api.v1alpha1 import DataClass, LLMDeployment, LLMDeploymentStatus, PlanStatus, parse_deployment
+from spillway.controller.model import Model, arrange, model_of
+from spillway.controller.objects import Object, Ref
 from spillway.errors import InvalidObject
 from spillway.render import RenderSettings, render_deployment
 from spillway.routing.compile import compile_route
@@ -35,7 +36,7 @@ class Policy:
 class Desired:
     """What one LLMDeployment comes to; with a `problem` nothing is rendered, and what exists is left as it is.
 
-    A `warning` is told and stops nothing.
+    A `warning` is told and stops nothing. What is `kept` is neither applied nor deleted.
     """
 
     deployment: LLMDeployment | None = None
@@ -44,21 +45,33 @@ class Desired:
     children: tuple[Object, ...] = ()
     problem: InvalidObject | None = None
     warning: InvalidObject | None = None
+    model: Model | None = None
+    kept: frozenset[Ref] = frozenset()
 
 
-def desire(body: Mapping[str, object], ceiling: str | None, policy: Policy) -> Desired:
-    """What should exist for the object `body` in a namespace whose label says `ceiling` (None: no label)."""
+def desire(
+    body: Mapping[str, object],
+    ceiling: str | None,
+    policy: Policy,
+    children: Sequence[Object] = (),
+    pods: Sequence[Object] = (),
+) -> Desired:
+    """What should exist for the object `body` in a namespace whose label says `ceiling` (None: no label).
+
+    That depends on what exists already, `children` and `pods`, as far as the engine waits for its model.
+    """
     try:
         deployment = parse_deployment(body)
     except InvalidObject as problem:
         return Desired(problem=problem)
     route = compile_route(deployment, ceiling, policy.routes)
     try:
-        plan = plan_deployment(deployment, policy.profiles)
-        children = render_deployment(deployment, plan, policy.render)
+        model = model_of(deployment, children, pods, deployment.status or LLMDeploymentStatus())
+        plan = plan_deployment(deployment, policy.profiles, model.facts)
+        wanted, kept = arrange(model, render_deployment(deployment, plan, policy.render), children)
     except InvalidObject as problem:
         return Desired(deployment, route, problem=problem)
-    return Desired(deployment, route, plan_status(plan), tuple(children), warning=plan.warning)
+    return Desired(deployment, route, plan_status(plan), wanted, warning=plan.warning, model=model, kept=kept)
 
 
 def effective_classes(route: Route) -> tuple[DataClass, ...]:

@@ -16,6 +16,7 @@ from spillway.controller.operator import Operator
 OBJECTS = (GROUP, "v1alpha1", "llmdeployments")
 LEDGERS = (GROUP, "v1alpha1", "llmledgers")
 DEPLOYMENTS = ("apps", "v1", "deployments")
+JOBS = ("batch", "v1", "jobs")
 SERVICES = ("", "v1", "services")
 PODS = ("", "v1", "pods")
 NAMESPACES = ("", "v1", "namespaces")
@@ -89,7 +90,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 10
     # only what is ours crosses the wire: the API server filters
     ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-    for kind in (DEPLOYMENTS, SERVICES, LEDGERS):
+    for kind in (DEPLOYMENTS, JOBS, SERVICES, LEDGERS):
         settings.watching.label_selectors[kind] = ours
     settings.watching.label_selectors[PODS] = f"{ours},{OWNER_LABEL}"
     # SIGTERM ends within seconds: a pass that is cut is begun anew by the next process
@@ -109,6 +110,7 @@ def registry(*, clusterwide: bool) -> kopf.OperatorRegistry:
     kopf.on.update(*OBJECTS, field="spec", registry=table)(object_changed)
     kopf.on.event(*OBJECTS, registry=table)(object_event)
     kopf.on.event(*DEPLOYMENTS, registry=table)(child_event)
+    kopf.on.event(*JOBS, registry=table)(child_event)
     kopf.on.event(*SERVICES, registry=table)(child_event)
     kopf.on.event(*LEDGERS, registry=table)(child_event)
     kopf.on.event(*PODS, registry=table)(child_event)

@@ -30,6 +30,8 @@ from spillway.render import ApiServer
 
 OWNED_KINDS = ("Deployment", "Service", "LLMLedger")
 """Kinds that are made for one LLMDeployment and carry its label."""
+MODEL_KINDS = ("Job", "PersistentVolumeClaim")
+"""More of them, only where a model is downloaded onto a claim: the others are not asked after."""
 GATEWAY_KINDS = ("Deployment", "Service", "ServiceAccount", "RoleBinding", "NetworkPolicy")
 """Kinds that are made once for a namespace and carry the gateway's name as their instance."""
 MANAGED_LABELS = {MANAGED_BY_LABEL: MANAGED_BY}
@@ -81,6 +83,8 @@ async def observe(cluster: Reader, key: Key) -> Observed:
         cluster.list("Pod", key.namespace, labels),
         cluster.list_owned(OWNED_KINDS, key.namespace, labels),
     )
+    if at(body, "spec", "cache", "mode") not in {None, "Ephemeral"}:
+        children += await cluster.list_owned(MODEL_KINDS, key.namespace, labels)
     return Observed(body, children, tuple(pods), gateway, ceiling)
 
 
@@ -143,7 +147,9 @@ async def observe_all(cluster: Reader, namespaces: Sequence[str]) -> Snapshot:
     scopes = tuple(namespaces) or ("",)
     # children before objects: what an object made in between would otherwise look as if it had lost them
     owned, pods, ceilings = await asyncio.gather(
-        _list_all(cluster, OWNED_KINDS, scopes), _list_all(cluster, ("Pod",), scopes), _ceilings(cluster, namespaces)
+        _list_all(cluster, (*OWNED_KINDS, *MODEL_KINDS), scopes),
+        _list_all(cluster, ("Pod",), scopes),
+        _ceilings(cluster, namespaces),
     )
     bodies = await _list_all(cluster, ("LLMDeployment",), scopes, labels=None)
     children_of, pods_of = _by_owner(owned), _by_owner(pods)

@@ -13,6 +13,7 @@ from spillway.api.v1alpha1 import API_VERSION, DataClass, LLMDeploymentStatus, L
 from spillway.controller.conditions import ConditionType, find
 from spillway.controller.desire import Desired, Policy, desire, readable
 from spillway.controller.events import transition_event
+from spillway.controller.model import is_of_component
 from spillway.controller.objects import (
     FIELD_MANAGER,
     GATEWAY_NAME,
@@ -86,10 +87,10 @@ class Reconciler:
         observed = await observe(self._cluster, key)
         if observed.body is None or at(observed.body, "metadata", "deletionTimestamp") is not None:
             return  # its children go by their ownerReferences
-        desired = desire(observed.body, observed.ceiling, self._policy)
+        desired = desire(observed.body, observed.ceiling, self._policy, observed.children, observed.pods)
         children, refusal = await self._apply_all(desired.children, observed.children)
         if desired.problem is None and refusal is None:
-            await self._prune(desired.children, observed.children)
+            await self._prune(desired.children, observed.children, desired.kept)
         status = status_of(_facts(key, observed, desired, children, refusal), self._clock())
         await self._write_status(observed.body, status)
         if refusal is not None:
@@ -124,10 +125,10 @@ class Reconciler:
         """Whether a pass that found this would write nothing."""
         if observed.body is None:
             return True
-        desired = desire(observed.body, observed.ceiling, self._policy)
+        desired = desire(observed.body, observed.ceiling, self._policy, observed.children, observed.pods)
         live = {ref_of(child): child for child in observed.children}
         wanted = {ref_of(child): child for child in desired.children}
-        if desired.problem is None and wanted.keys() != live.keys():
+        if desired.problem is None and wanted.keys() | (desired.kept & live.keys()) != live.keys():
             return False
         if any(difference(child, live[ref], manager=FIELD_MANAGER) for ref, child in wanted.items()):
             return False
@@ -163,8 +164,10 @@ class Reconciler:
             logger.debug("object differs", object=str(ref_of(desired)), field=path)
         return await self._cluster.apply(desired)
 
-    async def _prune(self, desired: Sequence[Object], observed: Sequence[Object]) -> None:
-        wanted = {ref_of(obj) for obj in desired}
+    async def _prune(
+        self, desired: Sequence[Object], observed: Sequence[Object], kept: frozenset[Ref] = frozenset()
+    ) -> None:
+        wanted = {ref_of(obj) for obj in desired} | kept
         for obj in observed:
             if ref_of(obj) not in wanted:
                 logger.info("deleting what is no longer wanted", object=str(ref_of(obj)))
@@ -227,7 +230,8 @@ def _facts(
         route=desired.route,
         engine=workload_of(engine),
         selector=_selector(at(engine, "spec", "selector", "matchLabels")),
-        pods=pods_of(observed.pods),
+        model=desired.model,
+        pods=pods_of([pod for pod in observed.pods if not is_of_component(pod, "model")]),
         gateway=workload_of(observed.gateway),
         ledger=_ledger(ledger),
     )

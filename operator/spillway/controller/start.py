@@ -42,6 +42,8 @@ def make_policy(settings: OperatorSettings) -> Policy:
         render=RenderSettings(
             image=settings.image,
             gateway_replicas=settings.gateway_replicas,
+            hub_endpoint=settings.hub_endpoint,
+            s3_endpoint=settings.s3_endpoint,
             allowed_hosts=settings.allowed_hosts,
             unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
             egress_cidrs=settings.egress_cidrs,

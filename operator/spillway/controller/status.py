@@ -16,6 +16,7 @@ from spillway.api.v1alpha1 import (
 )
 from spillway.controller.conditions import ConditionType, Finding, Reason, conditions, find, no, unknown, yes
 from spillway.controller.failures import last_failure
+from spillway.controller.model import Model
 from spillway.controller.money import budget_available, budget_status, fallback_ready, fallback_status
 from spillway.controller.objects import GATEWAY_NAME, Key
 from spillway.controller.workload import Pod, Workload
@@ -43,6 +44,7 @@ class Facts:
     warning: InvalidObject | None = None
     plan: PlanStatus | None
     route: Route | None
+    model: Model | None = None
     engine: Workload | None
     selector: str | None
     pods: tuple[Pod, ...]
@@ -59,6 +61,7 @@ def status_of(facts: Facts, now: dt.datetime) -> LLMDeploymentStatus:
     return LLMDeploymentStatus(
         observed_generation=facts.generation,
         conditions=conditions(_findings(facts, failure, now), facts.previous.conditions, facts.generation, now),
+        model=facts.model.status if facts.model else facts.previous.model,
         replicas=facts.engine.status.replicas if facts.engine else 0,
         ready_replicas=facts.engine.status.ready_replicas if facts.engine else 0,
         selector=facts.selector,
@@ -85,15 +88,18 @@ def route_ready(gateway: Workload | None) -> Finding:
 
 def _findings(facts: Facts, failure: LastFailure | None, now: dt.datetime) -> Sequence[Finding]:
     spec, workload, route = _spec_valid(facts), _workload_ready(facts, failure), route_ready(facts.gateway)
-    stalled = _stalled(facts, workload)
+    model, stalled = _model_ready(facts), _stalled(facts, workload)
+    # while the next model is downloaded, the present one is served
+    needed = (spec, workload, route) if workload.status == "True" else (spec, model, workload, route)
     return (
-        _ready(spec, workload, route),
+        _ready(*needed),
         spec,
+        model,
         workload,
         route,
         fallback_ready(facts.deployment, facts.route, facts.ledger),
         budget_available(facts.deployment, facts.ledger, now),
-        _progressing(workload, route, stalled),
+        _progressing(model, workload, route, stalled),
         stalled,
     )
 
@@ -114,6 +120,12 @@ def _spec_valid(facts: Facts) -> Finding:
     return yes(ConditionType.SPEC_VALID, Reason.VALID)
 
 
+def _model_ready(facts: Facts) -> Finding:
+    if facts.model is None:
+        return unknown(ConditionType.MODEL_READY, Reason.NOT_RENDERED, "nothing is downloaded for an invalid spec")
+    return facts.model.finding
+
+
 def _workload_ready(facts: Facts, failure: LastFailure | None) -> Finding:
     kind, engine = ConditionType.WORKLOAD_READY, facts.engine
     if engine is None:
@@ -121,6 +133,8 @@ def _workload_ready(facts: Facts, failure: LastFailure | None) -> Finding:
             return unknown(kind, Reason.NOT_RENDERED, "nothing is rendered from an invalid spec")
         if facts.problem is not None:
             return no(kind, Reason.REFUSED, str(facts.problem))
+        if facts.model is not None and not facts.model.is_there:
+            return no(kind, Reason.WAITING_FOR_MODEL, "the engine is started when the model is there")
         return no(kind, Reason.NOT_CREATED, "the engine's Deployment does not exist yet")
     told = find(facts.previous.conditions, kind)
     if not engine.is_observed and told is not None and told.observed_generation == facts.generation:
@@ -152,16 +166,20 @@ def _stalled(facts: Facts, workload: Finding) -> Finding:
         return yes(kind, facts.problem.reason, str(facts.problem))
     if facts.problem is not None:
         return yes(kind, Reason.REFUSED, str(facts.problem))
+    if facts.model is not None and facts.model.is_stalled:
+        return yes(kind, facts.model.finding.reason, facts.model.finding.message)
     deadline = facts.engine.condition("Progressing") if facts.engine else None
     if deadline is not None and deadline.status == "False" and workload.reason not in _SETTLED:
         return yes(kind, workload.reason, workload.message or deadline.message)
     return no(kind, Reason.NOT_STALLED)
 
 
-def _progressing(workload: Finding, route: Finding, stalled: Finding) -> Finding:
+def _progressing(model: Finding, workload: Finding, route: Finding, stalled: Finding) -> Finding:
     kind = ConditionType.PROGRESSING
     if stalled.status == "True":
         return no(kind, stalled.reason, stalled.message)
+    if model.status == "False":
+        return yes(kind, model.reason, model.message)
     if workload.reason not in _SETTLED:
         return yes(kind, workload.reason, workload.message)
     if route.status != "True":

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from spillway.api.v1alpha1 import BudgetWindow, EngineType, LLMDeployment, Resources
 from spillway.render.files import model_files
+from spillway.render.model import render_model
 from spillway.render.ollama import render_ollama
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
@@ -14,7 +15,7 @@ from spillway.sizing.plan import Plan
 
 
 def render_deployment(deployment: LLMDeployment, plan: Plan, settings: RenderSettings) -> tuple[Manifest, ...]:
-    """The manifests of `deployment`, in the order in which they are applied; each is owned by it.
+    """The manifests of `deployment`, in the order in which they are applied; each is owned by it but a kept claim.
 
     Raises:
         InvalidObject: a field cannot be rendered as it is.
@@ -38,6 +39,7 @@ def render_deployment(deployment: LLMDeployment, plan: Plan, settings: RenderSet
         engine = render_vllm(values, deployment, plan, model_files(deployment), settings)
     return (
         render("ledger.yaml.j2", **values, budget=ledger_budget(deployment)),
+        *render_model(values, deployment, settings),
         *engine,
         render("gateway/front.yaml.j2", **values),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spillway.api.v1alpha1 import LLMDeployment
+from spillway.render.model import MODELS_DIRECTORY, ModelCache, model_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class ModelFiles:
     argument: str
     revision: str = ""
     claim: str = ""
+    cache: ModelCache | None = None
+    """Of a model that was downloaded onto the claim."""
 
     @property
     def is_cached(self) -> bool:
@@ -26,8 +29,11 @@ class ModelFiles:
 
 def model_files(deployment: LLMDeployment) -> ModelFiles:
     """Where the engine finds the model of `deployment`."""
+    cache = model_cache(deployment)
+    if cache is not None:
+        return ModelFiles(argument=cache.directory, claim=cache.claim, cache=cache)
     scheme, place = deployment.spec.model.uri.split("://", 1)
     if scheme == "hf":
         return ModelFiles(argument=place, revision=deployment.spec.model.revision or "")
     claim, _, path = place.partition("/")
-    return ModelFiles(argument=f"/models/{path}".rstrip("/"), claim=claim)
+    return ModelFiles(argument=f"{MODELS_DIRECTORY}/{path}".rstrip("/"), claim=claim)

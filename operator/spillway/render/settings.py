@@ -21,6 +21,10 @@ class RenderSettings:
     """Hosts outside the cluster that gateways may send requests to."""
     unlabelled_namespace_may_leave: str = "Internal"
     """What may leave a namespace without the label spillway.dev/may-leave: None, Public or Internal."""
+    hub_endpoint: str = "https://huggingface.co"
+    """Where models of hf:// are downloaded from: the Hugging Face Hub, or a mirror of it."""
+    s3_endpoint: str = "https://s3.amazonaws.com"
+    """Where buckets of s3:// are."""
     egress_cidrs: tuple[str, ...] = ()
     """Where gateways may reach targets; none: public addresses."""
     monitoring_namespaces: tuple[str, ...] = ()
