@@ -62,6 +62,13 @@ async def test_a_model_of_ollama_becomes_ready_and_answers_through_the_gateway(o
         async with client.post("/v1/chat/completions", json=body) as response:
             assert response.status == 200, await response.text()
             assert (await response.json())["usage"]["completion_tokens"] == 4
+        mapped = {"model": "assistant", "messages": body["messages"], "max_completion_tokens": 3}
+        async with client.post("/v1/chat/completions", json=mapped) as response:
+            assert (await response.json())["usage"]["completion_tokens"] == 3
+        long = [{"role": "user", "content": "word " * 20_000}]
+        async with client.post("/v1/chat/completions", json=body | {"messages": long}) as response:
+            assert response.status == 400
+            assert (await response.json())["error"]["code"] == "context_length_exceeded"
         async with client.post("/v1/chat/completions", json=body | {"stream": True}) as response:
             assert response.status == 200, await response.text()
             events = [line async for line in response.content if line.startswith(b"data: ")]

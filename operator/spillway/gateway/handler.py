@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from spillway.api.v1alpha1 import EngineType
 from spillway.gateway import answers
 from spillway.gateway.admission import Facts, Timings, admit
 from spillway.gateway.answers import Answer
@@ -15,6 +16,7 @@ from spillway.gateway.client import Client
 from spillway.gateway.routes import RouteTable, Served
 from spillway.gateway.session import Session
 from spillway.gateway.upstream import Upstreams
+from spillway.routing import ollama
 from spillway.routing.facts import Endpoint
 from spillway.routing.intake import parse
 from spillway.routing.messages import Record
@@ -50,6 +52,8 @@ class Handler:
             known = [route.model_name for route in self._table.models()]
             return to_response(answers.unknown_model(intake.model, known), {})
         route = served.route
+        if route.engine is EngineType.OLLAMA:
+            ollama.check(intake, route)
         classified = classify(intake, request.headers.get(LABEL_HEADER), route)
         credentials = self._upstreams.credentials
         terms = admit(

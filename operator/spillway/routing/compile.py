@@ -61,6 +61,7 @@ def compile_route(deployment: api.LLMDeployment, namespace_ceiling: str | None, 
         refused_targets=tuple(refused),
         budget_limit_micros=micros(spec.budget.limit) if spec.budget else None,
         budget_window=spec.budget.window.value if spec.budget else "Month",
+        engine=spec.engine.type,
     )
 
 

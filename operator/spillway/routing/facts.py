@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from spillway.api.v1alpha1 import DataClass
+from spillway.api.v1alpha1 import DataClass, EngineType
 from spillway.routing.outcomes import Reason
 
 
@@ -92,6 +92,7 @@ class Route:
     refused_targets: tuple[RefusedTarget, ...] = ()
     budget_limit_micros: int | None = None
     budget_window: Literal["Day", "Month"] = "Month"
+    engine: EngineType = EngineType.VLLM
 
 
 @dataclass(frozen=True, slots=True)

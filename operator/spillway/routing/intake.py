@@ -10,7 +10,9 @@ from typing import Final
 
 import orjson
 
+from spillway.api.v1alpha1 import EngineType
 from spillway.errors import BadRequest
+from spillway.routing import ollama
 from spillway.routing.facts import Endpoint, Intake, Route, Target
 
 # What goes to a cloud as it is. Everything else is either dropped, because an answer without it is the same answer, or
@@ -116,6 +118,8 @@ def local_body(intake: Intake, original: bytes, route: Route) -> bytes:
         changes["model"] = route.model_name
     if intake.stream and not intake.include_usage:
         changes["stream_options"] = _with_usage(intake)
+    if route.engine is EngineType.OLLAMA:
+        changes |= ollama.changes(intake, route)
     return orjson.dumps(intake.payload | changes) if changes else original
 
 
