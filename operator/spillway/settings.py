@@ -92,6 +92,8 @@ def _url(text: str) -> str:
     if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", text):
         raise ValueError("must be a URL such as https://hub.example.com")
     return text.rstrip("/")
+
+
 def _cidrs(text: str) -> tuple[str, ...]:
     try:
         return tuple(str(ip_network(item)) for item in _items(text))
