@@ -215,6 +215,28 @@ def test_the_plan_rests_on_what_was_downloaded():
     assert after.plan.quantization is QuantizationMethod.AWQ, "as config.json says, which no name told"
 
 
+def test_a_model_of_unknown_size_is_downloaded_and_then_sized():
+    unknown = body("hf://acme/nameless")
+    before = desire(unknown, None, POLICY)
+    assert (before.problem, before.plan) == (None, None)
+    assert "Job" in kinds(before)
+    assert "Deployment" not in kinds(before)
+    source = model_cache(parse_deployment(unknown)).source
+    there = ModelStatus(source=source, percent=100, config=json.dumps(CONFIG), weight_bytes=5 << 30)
+    done = job("Complete")
+    done["metadata"]["name"] = f"chat-model-{source}"
+    status = LLMDeploymentStatus(model=there).model_dump(mode="json", by_alias=True, exclude_none=True)
+    after = desire(unknown | {"status": status}, None, POLICY, (done,))
+    assert after.problem is None
+    assert (after.plan.accelerators, after.plan.quantization) == (1, QuantizationMethod.AWQ)
+    assert "Deployment" in kinds(after)
+
+
+def test_a_model_of_unknown_size_that_nobody_downloads_is_refused():
+    ephemeral = body("hf://acme/nameless", mode="Ephemeral")
+    assert desire(ephemeral, None, POLICY).problem.reason == "UnknownModel"
+
+
 def test_a_claim_is_never_deleted_and_a_complete_job_never_changed():
     claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "old-models", "namespace": "team"}}
     desired = desire(body(), None, POLICY, (claim, job("Complete")), (SUCCEEDED,))

@@ -65,13 +65,29 @@ def desire(
     except InvalidObject as problem:
         return Desired(problem=problem)
     route = compile_route(deployment, ceiling, policy.routes)
+    model = model_of(deployment, children, pods, deployment.status or LLMDeploymentStatus())
     try:
-        model = model_of(deployment, children, pods, deployment.status or LLMDeploymentStatus())
-        plan = plan_deployment(deployment, policy.profiles, model.facts)
+        plan, is_sized = _plan(deployment, policy.profiles, model)
         wanted, kept = arrange(model, render_deployment(deployment, plan, policy.render), children)
     except InvalidObject as problem:
-        return Desired(deployment, route, problem=problem)
-    return Desired(deployment, route, plan_status(plan), wanted, warning=plan.warning, model=model, kept=kept)
+        return Desired(deployment, route, problem=problem, model=model)
+    shown = plan_status(plan) if is_sized else None
+    return Desired(deployment, route, shown, wanted, warning=plan.warning, model=model, kept=kept)
+
+
+def _plan(deployment: LLMDeployment, profiles: Profiles, model: Model) -> tuple[Plan, bool]:
+    """The plan, and whether it is one: a model of unknown size is known when it is there.
+
+    Until then it is downloaded, for which it does not matter how many accelerators it will take.
+    """
+    try:
+        return plan_deployment(deployment, profiles, model.facts), True
+    except InvalidObject as problem:
+        if model.is_there or problem.reason != "UnknownModel":
+            raise
+    accelerator = deployment.spec.accelerator.model_copy(update={"count": 1})
+    spec = deployment.spec.model_copy(update={"accelerator": accelerator})
+    return plan_deployment(deployment.model_copy(update={"spec": spec}), profiles), False
 
 
 def effective_classes(route: Route) -> tuple[DataClass, ...]:
