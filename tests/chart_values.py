@@ -10,6 +10,7 @@ EVERY_VALUE: dict[str, Any] = {
     "crds": {"enabled": True, "keep": False},
     "clusterRoles": {"create": False},
     "watchNamespaces": ["team-a", "team-b"],
+    "models": {"hubEndpoint": "https://hub.example.org", "s3Endpoint": "http://minio.storage:9000"},
     "egress": {
         "allowedHosts": ["llm.example.org"],
         "unlabelledNamespaceMayLeave": "None",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,12 @@ def test_the_defaults_are_the_operators_own(default: Objects):
     assert dict(load_profiles(profiles_text(default))) == dict(default_profiles())
 
 
+def test_every_setting_of_the_operator_is_a_value(home: Path):
+    told = {name.removeprefix("SPILLWAY_").lower() for name in environment(by_name(rendered(home, values=EVERY_VALUE)))}
+    settings = {field.name for field in dataclasses.fields(OperatorSettings)}
+    assert settings - told == {"health_host", "health_port"}, "the probes ask where these are by default"
+
+
 def test_it_installs_the_version_that_it_comes_with(default: Objects):
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
@@ -123,6 +130,8 @@ def test_every_value_reaches_what_it_is_for(home: Path):
         profiles_file=Path("/etc/spillway/profiles.yaml"),
         allowed_hosts=("llm.example.org",),
         unlabelled_namespace_may_leave="None",
+        hub_endpoint="https://hub.example.org",
+        s3_endpoint="http://minio.storage:9000",
         egress_cidrs=("203.0.113.0/24",),
         monitoring_namespaces=("prometheus",),
         gateway_replicas=2,
@@ -204,6 +213,7 @@ REFUSED = (
     ({"profiles": {"tiny": {"maxCount": 1}}}, "missing property 'memoryGiB'"),
     ({"profiles": {"tiny": {"memoryGiB": 4, "memory": 4}}}, "additional properties 'memory' not allowed"),
     ({"profiles": {"Tiny": {"memoryGiB": 4}}}, "Tiny"),
+    ({"models": {"hubEndpoint": "hub.example.org"}}, "at '/models/hubEndpoint'"),
     ({"image": {"digest": "latest"}}, "at '/image/digest'"),
 )
 
