@@ -101,6 +101,26 @@ def test_facts_of_the_downloaded_files_go_before_the_catalogue():
     assert (made.quantization, made.facts, weights_gib(made)) == ("AWQ", of_its_files, 6)
 
 
+def test_files_that_are_quantised_on_load_do_not_keep_their_size():
+    of_its_files = catalogue()["llama-3.1-8b"].model_copy(
+        update={"origin": Origin.CONFIG, "stored_as": "None", "weight_bytes": 16 * GIB}
+    )
+    wanted = deployment("hf://someone/foo", "l4-24gb", quantization={"method": "FP8"})
+    assert weights_gib(plan_deployment(wanted, default_profiles(), of_its_files)) == pytest.approx(8.46, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("uri", "profile", "bits"),
+    [
+        ("hf://Qwen/Qwen2.5-7B-Instruct-GPTQ-Int8", "l4-24gb", 8.1875),
+        ("hf://Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "l4-24gb", 4.15625),
+        ("hf://cognitivecomputations/DeepSeek-R1-AWQ", "h100-80gb", 4.15625),  # the original is stored in 8
+    ],
+)
+def test_the_bits_are_those_of_the_copy(uri: str, profile: str, bits: float):
+    assert plan(uri, profile).weights.bits == bits
+
+
 def test_a_plan_for_several_requests_has_room_for_them():
     wanted = deployment("hf://meta-llama/Llama-3.1-8B-Instruct", "l4-24gb", contextLength=16384)
     one, eight = (plan_deployment(wanted, default_profiles(), requests=requests) for requests in (1, 8))

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from spillway.sizing.catalogue import catalogue, find_model
+from spillway.sizing.devices import weights_alone
 from spillway.sizing.formats import GGUF_BITS, PLAIN, weight_bytes, weight_format
 from spillway.sizing.memory import (
     GIB,
     Load,
     Term,
+    batched_tokens,
     fits,
     kv_bytes_per_token,
     kv_cache_tokens,
@@ -19,7 +21,7 @@ from spillway.sizing.memory import (
     memory_terms,
     needed_bytes,
 )
-from spillway.sizing.models import ModelFacts, Origin
+from spillway.sizing.models import ModelFacts, Origin, count_parameters
 from spillway.sizing.profiles import AcceleratorProfile, default_profiles
 
 L4, H100 = default_profiles()["l4-24gb"], default_profiles()["h100-80gb"]
@@ -77,6 +79,36 @@ def test_a_mixture_holds_all_experts_and_steps_through_few():
     assert catalogue()["deepseek-r1"].widest_feed_forward == 18432  # the dense layers' are as wide as nine experts
 
 
+def test_parameters_of_a_mixture_are_counted_to_the_last():
+    facts = LLAMA_8B.model_copy(
+        update={
+            "layers": 3,
+            "hidden_size": 10,
+            "attention_heads": 2,
+            "kv_heads": 1,
+            "head_size": 5,
+            "vocabulary": 7,
+            "feed_forward_size": 40,
+            "experts": 4,
+            "experts_per_token": 2,
+            "expert_size": 6,
+            "shared_expert_size": 8,
+            "dense_layers": 1,
+            "other_parameters": 1,
+        }
+    )
+    attention, dense, router = 10 * 5 * 2 * 3, 3 * 10 * 40, 10 * 4
+    mixture = 3 * 10 * (4 * 6 + 8) + router
+    assert count_parameters(facts) == 2 * 7 * 10 + 3 * attention + dense + 2 * mixture + 1
+    assert facts.widest_feed_forward == 40
+    assert facts.model_copy(update={"feed_forward_size": 0}).widest_feed_forward == 2 * 6 + 8
+
+
+def test_weights_too_big_for_the_biggest_device_take_several():
+    alone = weights_alone(catalogue()["deepseek-r1"], weight_format("FP8"))
+    assert (alone.devices, alone.device_gigabytes) == (4, 180)
+
+
 # Cache
 
 
@@ -102,6 +134,20 @@ def test_a_window_bounds_what_a_request_holds():
     # 10 of 62 layers see everything; the others a window of 1,024 and a step of 2,048
     layer = 16 * 2 * 128 * 2
     assert long == (10 * 131072 + 52 * (1023 + 2048 + 1 + 16) + 62 * 16) * layer
+
+
+@pytest.mark.parametrize(("window", "held"), [(1024, 3072 + 16), (1025, 3072 + 16), (1026, 3088 + 16)])
+def test_a_window_is_held_with_a_step_and_in_whole_blocks(window: int, held: int):
+    facts = LLAMA_8B.model_copy(update={"sliding_layers": 32, "window_tokens": window})
+    assert cache(Load(facts, PLAIN, 2, 65536), L4).bytes_per_accelerator == (held + 16) * 131072
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "tokens"),
+    [("l4-24gb", 22, 2048), ("a100-80gb", 79.1, 2048), ("h100-80gb", 79.1, 8192), ("b200", 178, 16384)],
+)
+def test_a_step_is_as_wide_as_vllm_makes_it(name: str, gib: float, tokens: int):
+    assert batched_tokens(AcceleratorProfile(name=name, memory_gib=gib)) == tokens
 
 
 def test_tokens_of_a_windowed_cache_are_those_of_requests_of_full_length():
