@@ -53,6 +53,8 @@ def test_every_story_is_told_in_the_readme():
     assert [story.name for story in STORIES if f"| {story.name} |" not in readme] == []
 
 
-@pytest.mark.parametrize(("sample", "story"), [("minimal", "single-gpu"), ("chat", "awq-with-fallback")])
+@pytest.mark.parametrize(
+    ("sample", "story"), [("minimal", "single-gpu"), ("chat", "awq-with-fallback"), ("cached", "cached-on-a-claim")]
+)
 def test_the_samples_are_stories(sample: str, story: str):
     assert (SAMPLES / f"{sample}.yaml").read_text() == (DATA / story / "input.yaml").read_text()
