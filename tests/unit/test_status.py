@@ -27,6 +27,7 @@ DEPLOYMENT = LLMDeployment.model_validate(
         },
     }
 )
+SUSPENDED = DEPLOYMENT.model_copy(update={"spec": DEPLOYMENT.spec.model_copy(update={"suspend": True})})
 ROUTES = CompileSettings(allowed_hosts=frozenset({"api.openai.com"}), unlabelled_may_leave="Internal")
 UNKNOWN_PROFILE = InvalidObject(
     "spec.accelerator.profile",
@@ -133,6 +134,13 @@ def said(status, kind):
             "False Complete",
             "False NotStalled",
             id="no replica is wanted",
+        ),
+        pytest.param(
+            facts(engine=workload(wanted=0, ready=0), deployment=SUSPENDED),
+            "False Suspended",
+            "False Complete",
+            "False NotStalled",
+            id="nobody is to run it now",
         ),
         pytest.param(
             facts(gateway=None), "False GatewayMissing", "True GatewayMissing", "False NotStalled", id="no gateway yet"

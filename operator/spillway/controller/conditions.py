@@ -48,6 +48,7 @@ class Reason(StrEnum):
     PENDING = "Pending"
     ROLLING_OUT = "RollingOut"
     SCALED_TO_ZERO = "ScaledToZero"
+    SUSPENDED = "Suspended"
     NOT_RENDERED = "NotRendered"
     NOT_CREATED = "NotCreated"
     GATEWAY_MISSING = "GatewayMissing"

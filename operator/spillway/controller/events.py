@@ -16,6 +16,7 @@ _EXPECTED = frozenset(
         Reason.PENDING,
         Reason.NOT_CREATED,
         Reason.SCALED_TO_ZERO,
+        Reason.SUSPENDED,
         Reason.GATEWAY_MISSING,
         Reason.GATEWAY_NOT_READY,
     }

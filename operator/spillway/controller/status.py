@@ -24,7 +24,7 @@ from spillway.errors import InvalidObject, SpillwayError
 from spillway.routing.facts import Route
 
 # What WorkloadReady says when the engine is as the spec wants it.
-_SETTLED = frozenset({Reason.READY, Reason.SCALED_TO_ZERO})
+_SETTLED = frozenset({Reason.READY, Reason.SCALED_TO_ZERO, Reason.SUSPENDED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +143,8 @@ def _workload_ready(facts: Facts, failure: LastFailure | None) -> Finding:
     wanted, ready = engine.spec.replicas, engine.status.ready_replicas
     answering = f"{ready} of {wanted} replicas answer"
     if wanted == 0:
+        if facts.deployment is not None and facts.deployment.spec.suspend:
+            return no(kind, Reason.SUSPENDED, "suspend is true; everything but the engine's pods stays")
         return no(kind, Reason.SCALED_TO_ZERO, "replicas is 0")
     if engine.is_observed and _all_answer(engine):
         return yes(kind, Reason.READY, answering)
