@@ -143,9 +143,7 @@ def _workload_ready(facts: Facts, failure: LastFailure | None) -> Finding:
     wanted, ready = engine.spec.replicas, engine.status.ready_replicas
     answering = f"{ready} of {wanted} replicas answer"
     if wanted == 0:
-        if facts.deployment is not None and facts.deployment.spec.suspend:
-            return no(kind, Reason.SUSPENDED, "suspend is true; everything but the engine's pods stays")
-        return no(kind, Reason.SCALED_TO_ZERO, "replicas is 0")
+        return _none_wanted(facts.deployment)
     if engine.is_observed and _all_answer(engine):
         return yes(kind, Reason.READY, answering)
     why = _failure_text(failure)
@@ -160,6 +158,12 @@ def _workload_ready(facts: Facts, failure: LastFailure | None) -> Finding:
     if not facts.pods:
         return no(kind, Reason.PENDING, f"{answering}; no pod exists yet")
     return no(kind, Reason.LOADING, f"{answering}; the engine is starting or loading the model")
+
+
+def _none_wanted(deployment: LLMDeployment | None) -> Finding:
+    if deployment is not None and deployment.spec.suspend:
+        return no(ConditionType.WORKLOAD_READY, Reason.SUSPENDED, "suspend is true; all but the engine's pods stays")
+    return no(ConditionType.WORKLOAD_READY, Reason.SCALED_TO_ZERO, "replicas is 0")
 
 
 def _stalled(facts: Facts, workload: Finding) -> Finding:
