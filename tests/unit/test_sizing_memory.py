@@ -190,6 +190,11 @@ def test_every_term_says_what_it_is_made_of():
     ]
 
 
+def test_the_cache_of_windows_is_told_apart():
+    load = Load(catalogue()["gpt-oss-120b"], weight_format("Auto"), 2, 32768)
+    assert cache(load, H100).basis == "32768 tokens x 36 KiB, and 18 layers' windows of 128"
+
+
 # Models that nobody knows
 
 

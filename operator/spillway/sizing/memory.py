@@ -98,7 +98,7 @@ def memory_terms(load: Load, profile: AcceleratorProfile, count: int) -> tuple[T
         Term(
             f"cache of {requests}",
             ceil(cache),
-            f"{load.context_tokens} tokens x {kv_bytes_per_token(load, count) / 1024:g} KiB",
+            _cache_basis(load, count),
         ),
     )
 
@@ -172,6 +172,13 @@ def _weights(load: Load, count: int) -> Term:
         ceil(weight_bytes(facts, stored) / count),
         f"{facts.parameters / 1e9:.2f}B parameters, {stored.bits:.4g} bits each{kept}",
     )
+
+
+def _cache_basis(load: Load, count: int) -> str:
+    facts = load.facts
+    per_token = (facts.layers - facts.sliding_layers) * _kv_bytes_per_layer(load, count)
+    window = f", and {facts.sliding_layers} layers' windows of {facts.window_tokens}" if facts.sliding_layers else ""
+    return f"{load.context_tokens} tokens x {per_token / 1024:g} KiB{window}"
 
 
 def _kv_bytes_per_layer(load: Load, count: int) -> float:
