@@ -166,6 +166,7 @@ def test_the_trace_overloads_two_l4_about_twofold() -> None:
         ("meta-llama/Llama-3.3-70B-Instruct", "fp8", 70e9, 74.2),
         ("Qwen/Qwen2.5-0.5B-Instruct-GPTQ-Int4", "gptq", 0.5e9, 0.37),
         ("/models/mine", "awq", 7e9, 5.2),
+        ("/volumes/0c7341b3-70b/qwen-7b-4e70b31a2c", None, 7e9, 14.0),
     ],
 )
 def test_a_model_is_guessed_from_its_name(

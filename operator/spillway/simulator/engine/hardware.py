@@ -69,9 +69,11 @@ class Model:
 def model_of(name: str, quantization: str | None) -> Model:
     """Guess a model from its name.
 
-    "7B" in it gives the parameters (7e9 when nothing does), the flag or else the name the quantisation.
+    "7B" in it gives the parameters (7e9 when nothing does), the flag or else the name the quantisation. Of a path only
+    the last folder counts: the others are named by whoever made the volume, and "41b" in them means nothing.
     """
-    sized = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)b(?![a-z])", name, re.IGNORECASE)
+    name = name.rstrip("/").rpartition("/")[2]
+    sized = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)b(?![a-z0-9])", name, re.IGNORECASE)
     parameters = float(sized.group(1)) * 1e9 if sized else _DEFAULT_PARAMETERS
     stated = (quantization or name).lower()
     per_parameter = next((size for method, size in BYTES_PER_PARAMETER.items() if method in stated), 2.0)
