@@ -52,7 +52,8 @@ def container(workload: dict[str, Any]) -> dict[str, Any]:
 
 
 def flags(change: dict[str, Any] | None = None) -> dict[str, str]:
-    return dict(argument.split("=", 1) for argument in container(engine(change))["args"][1:])
+    arguments = (argument.partition("=") for argument in container(engine(change))["args"][1:])
+    return {flag: value for flag, _, value in arguments}
 
 
 def volumes(workload: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +94,10 @@ def test_only_what_is_quantised_while_loading_is_asked_for(uri: str, method: str
         {"spec.model.uri": uri, "spec.quantization": {"method": method}, "spec.accelerator.profile": "h100-80gb"}
     )
     assert made.get("--quantization") == asked
+
+
+def test_the_beginnings_that_prompts_share_are_kept():
+    assert "--enable-prefix-caching" in flags()
 
 
 def test_the_engine_takes_a_full_batch_and_what_may_wait_within_the_slo():
