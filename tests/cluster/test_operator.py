@@ -354,7 +354,9 @@ async def test_killed_at_any_moment_it_converges(control_plane, kinds, team, tmp
     for enough in (1, 4, 8):
         await until(f"{enough} children", lambda enough=enough: _children(team, enough))
         await operator.kill()
+        started = operator.log.count("operator watching")
         await operator.start()
+    await until("the last one is up", lambda: _started(operator, started + 1))
     await until("everything is there", lambda: team.has(wanted), seconds=30)
     for name in names:
         await team.becomes("True Valid", "SpecValid", name)

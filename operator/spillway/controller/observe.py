@@ -7,7 +7,7 @@ deletions when they break. A pass over all objects (at the start, and at each re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,8 @@ MANAGED_LABELS = {MANAGED_BY_LABEL: MANAGED_BY}
 GATEWAY_LABELS = {**MANAGED_LABELS, "app.kubernetes.io/instance": GATEWAY_NAME}
 
 _NOTHING_MAY_LEAVE = "None"
+# Two objects cost less by their own labels than all of a namespace do.
+_WORTH_A_LIST = 3
 
 
 class Reader(Protocol):
@@ -86,6 +88,59 @@ async def observe(cluster: Reader, key: Key) -> Observed:
     if at(body, "spec", "cache", "mode") not in {None, "Ephemeral"}:
         children += await cluster.list_owned(MODEL_KINDS, key.namespace, labels)
     return Observed(body, children, tuple(pods), gateway, ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Who asks of one namespace, and what will be found; without a key in it each reads for itself."""
+
+    found: asyncio.Future[Mapping[Key, Observed]]
+    keys: set[Key]
+
+
+class Observer:
+    """`observe`, with one LIST per kind for all objects of a namespace whose passes are due at the same time.
+
+    While the reads of a namespace are under way, who asks for more of it waits and is then served by common ones: what
+    is believed is never older than the question.
+    """
+
+    def __init__(self, cluster: Reader) -> None:
+        self._cluster = cluster
+        self._waiting: dict[str, _Batch] = {}
+        self._busy: dict[str, asyncio.Lock] = {}
+
+    async def observe(self, key: Key) -> Observed:
+        """What is there of one LLMDeployment now.
+
+        Raises:
+            ClusterError: the API server did not do its part.
+        """
+        batch = self._waiting.get(key.namespace)
+        if batch is not None:
+            batch.keys.add(key)
+            # one who is cancelled must not take the answer from the others
+            found = (await asyncio.shield(batch.found)).get(key)
+            return found if found is not None else await observe(self._cluster, key)
+        batch = self._waiting[key.namespace] = _Batch(asyncio.get_running_loop().create_future(), {key})
+        try:
+            async with self._busy.setdefault(key.namespace, asyncio.Lock()):
+                del self._waiting[key.namespace]
+                answer = await self._read(key.namespace, batch.keys)
+            batch.found.set_result(answer)
+            return answer[key]
+        finally:
+            if self._waiting.get(key.namespace) is batch:
+                del self._waiting[key.namespace]
+            if not batch.found.done():
+                batch.found.set_result({})  # the others read for themselves, and learn of their own errors
+
+    async def _read(self, namespace: str, keys: Collection[Key]) -> Mapping[Key, Observed]:
+        if len(keys) < _WORTH_A_LIST:
+            return dict(zip(keys, await asyncio.gather(*(observe(self._cluster, key) for key in keys)), strict=True))
+        snapshot = await observe_all(self._cluster, (namespace,))
+        nothing = Observed(None, (), (), None, None)
+        return {key: snapshot.take(key) or nothing for key in keys}
 
 
 async def namespace_ceiling(cluster: Reader, namespace: str) -> str | None:

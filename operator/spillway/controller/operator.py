@@ -10,7 +10,7 @@ import structlog
 
 from spillway.controller.cluster import Cluster
 from spillway.controller.desire import Policy
-from spillway.controller.objects import GATEWAY_NAME, OWNER_LABEL, Key, label_of, ref_of
+from spillway.controller.objects import GATEWAY_NAME, OWNER_LABEL, Key, at, label_of, ref_of
 from spillway.controller.observe import observe_all
 from spillway.controller.reconcile import Reconciler
 from spillway.controller.workqueue import WorkQueue, retry_seconds
@@ -19,6 +19,11 @@ from spillway.settings import OperatorSettings
 
 # Objects are applied in bursts, and each changes the credentials that their one gateway mounts.
 NAMESPACE_DELAY_SECONDS = 0.2
+# Kubernetes writes a new Deployment and its pods several times within moments.
+CHILD_DELAY_SECONDS = 0.5
+# The more an API server has to do, the more is gathered for one pass: they take at most a tenth of the time.
+PAUSE_PER_PASS = 10.0
+LONGEST_PAUSE_SECONDS = 5.0
 # A gateway may write its ledger every second; status copies of it and need not be quicker than people read.
 LEDGER_DELAY_SECONDS = 1.0
 # With the queue's pauses about a minute; then the process ends and its pod's back-off takes over.
@@ -34,8 +39,9 @@ class Operator:
         self.cluster = cluster
         self._settings = settings
         self._reconciler = Reconciler(cluster, policy, lambda: dt.datetime.now(dt.UTC))
-        self._objects: WorkQueue[Key] = WorkQueue("object", self._reconciler.reconcile, settings.concurrency)
+        self._objects: WorkQueue[Key] = WorkQueue("object", self._reconcile_object, settings.concurrency)
         self._namespaces: WorkQueue[str] = WorkQueue("namespace", self._reconcile_namespace, settings.concurrency)
+        self._namespace_seconds = 0.0
         self._ceilings: dict[str, str | None] = {}
         self._resync: asyncio.Task[None] | None = None
 
@@ -86,12 +92,16 @@ class Operator:
         ref = ref_of(body)
         if self._is_known(body):
             return
-        self._want(Key(ref.namespace, ref.name))
-        self._namespaces.add(ref.namespace, NAMESPACE_DELAY_SECONDS)
+        key = Key(ref.namespace, ref.name)
+        self._reconciler.announce(key, dict(body) if _is_new(body) else None)
+        self._want(key)
+        self._want_namespace(ref.namespace)
 
     def object_deleted(self, body: Mapping[str, object]) -> None:
         """An LLMDeployment is gone: its children go by themselves, the gateway only if it was the last."""
-        self._namespaces.add(ref_of(body).namespace, NAMESPACE_DELAY_SECONDS)
+        ref = ref_of(body)
+        self._reconciler.announce(Key(ref.namespace, ref.name), None)
+        self._want_namespace(ref.namespace)
 
     def child_changed(self, body: Mapping[str, object]) -> None:
         """Something that we made, or a pod of it, was created, changed or deleted."""
@@ -99,9 +109,11 @@ class Operator:
             return
         ref, owner = ref_of(body), label_of(body, OWNER_LABEL)
         if owner is not None:
-            self._want(Key(ref.namespace, owner), LEDGER_DELAY_SECONDS if ref.kind == "LLMLedger" else 0.0)
+            self._want(
+                Key(ref.namespace, owner), LEDGER_DELAY_SECONDS if ref.kind == "LLMLedger" else CHILD_DELAY_SECONDS
+            )
         elif ref.name == GATEWAY_NAME:
-            self._namespaces.add(ref.namespace, NAMESPACE_DELAY_SECONDS)
+            self._want_namespace(ref.namespace)
 
     def namespace_seen(self, name: str, ceiling: str | None) -> None:
         """A namespace is there with this label; what may leave it matters only when it changes."""
@@ -121,8 +133,19 @@ class Operator:
         self._reconciler.snapshot.forget(key)
         self._objects.add(key, delay_seconds)
 
+    def _want_namespace(self, namespace: str) -> None:
+        pause = min(LONGEST_PAUSE_SECONDS, PAUSE_PER_PASS * self._namespace_seconds)
+        self._namespaces.add(namespace, max(NAMESPACE_DELAY_SECONDS, pause))
+
+    async def _reconcile_object(self, key: Key) -> None:
+        if not await self._reconciler.reconcile(key):
+            self._objects.add(key, CHILD_DELAY_SECONDS)
+
     async def _reconcile_namespace(self, namespace: str) -> None:
-        for key in await self._reconciler.reconcile_namespace(namespace):
+        begun = asyncio.get_running_loop().time()
+        misinformed = await self._reconciler.reconcile_namespace(namespace)
+        self._namespace_seconds = asyncio.get_running_loop().time() - begun
+        for key in misinformed:
             self._want(key)
 
     async def _first_walk(self) -> None:
@@ -144,3 +167,9 @@ class Operator:
                 await self.walk()
             except ClusterError as error:
                 logger.warning("resync failed, will try again", error=type(error).__name__, message=str(error))
+
+
+def _is_new(body: Mapping[str, object]) -> bool:
+    """Whether no pass over this object can have made anything yet that a later spec would leave over."""
+    is_untouched = at(body, "metadata", "generation") == 1 and not body.get("status")
+    return is_untouched and at(body, "metadata", "deletionTimestamp") is None

@@ -11,7 +11,7 @@ import structlog
 
 from spillway.api.v1alpha1 import API_VERSION, DataClass, LLMDeploymentStatus, LLMLedger
 from spillway.controller.conditions import ConditionType, find
-from spillway.controller.desire import Desired, Policy, desire, readable
+from spillway.controller.desire import Desired, Desires, Policy, readable
 from spillway.controller.events import transition_event
 from spillway.controller.model import is_of_component
 from spillway.controller.objects import (
@@ -28,11 +28,11 @@ from spillway.controller.observe import (
     GATEWAY_KINDS,
     GATEWAY_LABELS,
     Observed,
+    Observer,
     Reader,
     Snapshot,
     api_servers,
     namespace_ceiling,
-    observe,
 )
 from spillway.controller.projection import difference
 from spillway.controller.status import Facts, route_ready, status_of
@@ -66,28 +66,54 @@ class ReaderAndWriter(Reader, Writer, Protocol):
 
 
 class Reconciler:
-    """Carries out the recipes on one cluster; between passes it holds only the snapshot that a walk over all shares."""
+    """Carries out the recipes on one cluster; what it remembers between passes only saves work."""
 
     def __init__(self, cluster: ReaderAndWriter, policy: Policy, clock: Clock) -> None:
         self._cluster = cluster
         self._policy = policy
         self._clock = clock
+        self._desires = Desires(policy)
+        self._observer = Observer(cluster)
+        self._new: dict[Key, Object] = {}
         self.snapshot = Snapshot({}, {})
 
-    async def reconcile(self, key: Key) -> None:
+    def announce(self, key: Key, body: Object | None) -> None:
+        """Say that an LLMDeployment is `body` and has no children yet; None: whatever was said holds no more."""
+        if body is None:
+            self._new.pop(key, None)
+        else:
+            self._new[key] = body
+
+    async def reconcile(self, key: Key) -> bool:
         """Bring one LLMDeployment's children and status to what its spec says; nothing is written when nothing differs.
+
+        Returns whether that is done; of an object that was announced as new the status is left to the next pass, which
+        finds what has become of its children by then.
 
         Raises:
             ClusterError: the API server did not do its part; the pass is worth another try.
         """
+        new = self._new.pop(key, None)
+        if new is not None and await self._make_all(new):
+            return False
+        await self._reconcile(key)
+        return True
+
+    async def _make_all(self, body: Object) -> bool:
+        """Apply the children of an object that has none yet, without looking; whether all of it was accepted."""
+        desired = self._desires.of(body, None)
+        _, refusal = await self._apply_all(desired.children, ())
+        return desired.problem is None and refusal is None
+
+    async def _reconcile(self, key: Key) -> None:
         shared = self.snapshot.take(key)
         if shared is not None and self._is_settled(key, shared):
             return
         # a snapshot may be seconds old: it may prove that nothing is to be done, but what is done rests on fresh reads
-        observed = await observe(self._cluster, key)
+        observed = await self._observer.observe(key)
         if observed.body is None or at(observed.body, "metadata", "deletionTimestamp") is not None:
             return  # its children go by their ownerReferences
-        desired = desire(observed.body, observed.ceiling, self._policy, observed.children, observed.pods)
+        desired = self._desires.of(observed.body, observed.ceiling, observed.children, observed.pods)
         children, refusal = await self._apply_all(desired.children, observed.children)
         if desired.problem is None and refusal is None:
             await self._prune(desired.children, observed.children, desired.kept)
@@ -125,7 +151,7 @@ class Reconciler:
         """Whether a pass that found this would write nothing."""
         if observed.body is None:
             return True
-        desired = desire(observed.body, observed.ceiling, self._policy, observed.children, observed.pods)
+        desired = self._desires.of(observed.body, observed.ceiling, observed.children, observed.pods)
         live = {ref_of(child): child for child in observed.children}
         wanted = {ref_of(child): child for child in desired.children}
         if desired.problem is None and wanted.keys() | (desired.kept & live.keys()) != live.keys():
