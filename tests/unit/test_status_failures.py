@@ -36,6 +36,23 @@ def ended(reason, exit_code, message=""):
     return {"terminated": {"reason": reason, "exitCode": exit_code, "message": message, "finishedAt": THEN}}
 
 
+def unscheduled(message):
+    return {"conditions": [{**NOT_SCHEDULED["conditions"][0], "message": message}]}
+
+
+# As vLLM 0.32.0 and PyTorch word it.
+KV_CACHE = (
+    "To serve at least one request with the model's max seq len (32768), (4.0 GiB KV cache is needed, which "
+    "is larger than the available KV cache memory (0.8 GiB). Based on the available memory, the estimated maximum "
+    "model length is 6240. Try increasing `gpu_memory_utilization` or decreasing `max_model_len`."
+)
+CUDA = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 130.00 MiB. GPU 0 has a total capacity of 22.05 GiB"
+)
+IN_USE = (
+    "ValueError: Free memory on device cuda:0 (3.1/22.0 GiB) on startup is less than desired GPU memory utilization "
+    "(0.9, 19.8 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes."
+)
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
@@ -48,13 +65,6 @@ READY = {"conditions": [{"type": "Ready", "status": "True"}]}
         ),
         pytest.param(
             waiting("ImagePullBackOff", "Back-off pulling"), "ImagePullBackOff", None, "Back-off", id="later pulls"
-        ),
-        pytest.param(
-            waiting("CreateContainerConfigError", 'secret "hub" not found'),
-            "CreateContainerConfigError",
-            None,
-            'secret "hub"',
-            id="a Secret is missing",
         ),
         pytest.param(
             waiting("CrashLoopBackOff", "back-off 10s", lastState=ended("Error", 1, "ValueError: bad flag")),
@@ -100,6 +110,48 @@ READY = {"conditions": [{"type": "Ready", "status": "True"}]}
             None,
             "low on memory",
             id="evicted",
+        ),
+        pytest.param(
+            waiting("CrashLoopBackOff", lastState=ended("Error", 1, KV_CACHE)),
+            "KVCacheTooSmall",
+            1,
+            "lower spec.contextLength to at most 6240, ",
+            id="vLLM has too little memory for its cache",
+        ),
+        pytest.param(
+            {"containerStatuses": [{"name": "engine", "state": ended("Error", 1, CUDA)}]},
+            "CUDAOutOfMemory",
+            1,
+            "spec.quantization.method",
+            id="the weights do not fit",
+        ),
+        pytest.param(
+            {"containerStatuses": [{"name": "engine", "state": ended("Error", 1, IN_USE)}]},
+            "GPUMemoryInUse",
+            1,
+            "another program",
+            id="another program is on the GPU",
+        ),
+        pytest.param(
+            waiting("CreateContainerConfigError", 'secret "hub" not found'),
+            "SecretNotFound",
+            None,
+            'secret "hub" not found',
+            id="a Secret is missing",
+        ),
+        pytest.param(
+            waiting("CreateContainerConfigError", "couldn't find key token in Secret team/hub"),
+            "SecretKeyNotFound",
+            None,
+            "name another in secretRef",
+            id="a Secret has no such key",
+        ),
+        pytest.param(
+            unscheduled('persistentvolumeclaim "models" not found'),
+            "ClaimNotFound",
+            None,
+            "spec.model.uri",
+            id="a claim is missing",
         ),
         pytest.param(
             waiting("odd reason!", "x"), "ContainerWaiting", None, "x", id="a reason that is no word is not passed on"

@@ -207,6 +207,8 @@ def _raise(status: int, answer: Object, asked: str, data: bytes) -> NoReturn:
     match status:
         case 404 | 410:
             raise NotFound(message)
+        case 403 if _is_terminating(causes):
+            raise NotFound(message)  # nothing can be made there any more, whatever our rights
         case 409:
             raise Conflict(message)
         case 400 | 415 | 422:
@@ -217,3 +219,7 @@ def _raise(status: int, answer: Object, asked: str, data: bytes) -> NoReturn:
             raise Unreachable(message)
         case _:
             raise ClusterError(message)
+
+
+def _is_terminating(causes: object) -> bool:
+    return isinstance(causes, list) and any(text_at(cause, "reason") == "NamespaceTerminating" for cause in causes)

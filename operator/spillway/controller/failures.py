@@ -16,6 +16,52 @@ from spillway.controller.workload import ContainerStatus, Pod
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 # The kubelet alternates between the two of each pair; the first says what happened, the second that it will retry.
 _ONE_NAME = {"ErrImagePull": "ImagePullBackOff"}
+# What an engine says in its last output before it ends, as the reason and what to change. The texts are those of vLLM
+# 0.32.0 (vllm/v1/core/kv_cache_utils.py, vllm/v1/worker/gpu_worker.py) and of PyTorch.
+_CACHE_CURE = (
+    "lower spec.contextLength{to}, or state spec.quantization.kvCacheDType: FP8, or more spec.accelerator.count"
+)
+_MEMORY_CURE = "state a smaller spec.quantization.method, more spec.accelerator.count or a larger profile"
+_LAST_WORDS: Sequence[tuple[re.Pattern[str], str, str]] = (
+    (
+        re.compile(
+            r"larger than the available KV cache memory(?:.*?estimated maximum model length is (?P<fits>\d+))?",
+            re.DOTALL,
+        ),
+        "KVCacheTooSmall",
+        _CACHE_CURE,
+    ),
+    (re.compile(r"No available memory for the cache blocks"), "KVCacheTooSmall", _CACHE_CURE),
+    (re.compile(r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError"), "CUDAOutOfMemory", _MEMORY_CURE),
+    (
+        re.compile(r"Free memory on device .* is less than desired GPU memory utilization"),
+        "GPUMemoryInUse",
+        "another program holds memory of this GPU: see what else runs on the node",
+    ),
+)
+# What the cluster says of something that the spec names and that is not there.
+_MISSING: Sequence[tuple[re.Pattern[str], str, str]] = (
+    (
+        re.compile(r"couldn't find key (?P<key>\S+) in Secret (?P<name>\S+)"),
+        "SecretKeyNotFound",
+        "put the key into the Secret, or name another in secretRef",
+    ),
+    (
+        re.compile(r'secrets? "(?P<name>[^"]+)" not found'),
+        "SecretNotFound",
+        "make the Secret in this namespace, or name another in secretRef",
+    ),
+    (
+        re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found'),
+        "ClaimNotFound",
+        "make the claim in this namespace, or name another in spec.model.uri",
+    ),
+    (
+        re.compile(r'storageclass\S* "(?P<name>[^"]+)" not found'),
+        "StorageClassNotFound",
+        "name one that `kubectl get storageclass` lists",
+    ),
+)
 # A message of a container is its last output (terminationMessagePolicy), of which the end says most.
 _MESSAGE_CHARACTERS = 1024
 
@@ -41,14 +87,16 @@ def failure_of(pod: Pod) -> LastFailure | None:
     for container in statuses:
         failure = _container_failure(pod, container)
         if failure is not None:
-            return failure
+            return _explained(failure)
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.status == "False":
-        return LastFailure(
-            pod_name=pod.metadata.name,
-            reason=_word(scheduled.reason, "Unschedulable"),
-            message=_tail(scheduled.message),
-            time=scheduled.last_transition_time,
+        return _explained(
+            LastFailure(
+                pod_name=pod.metadata.name,
+                reason=_word(scheduled.reason, "Unschedulable"),
+                message=_tail(scheduled.message),
+                time=scheduled.last_transition_time,
+            )
         )
     if pod.status.phase == "Failed":
         return LastFailure(
@@ -86,6 +134,19 @@ def _container_failure(pod: Pod, container: ContainerStatus) -> LastFailure | No
             time=pod.status.start_time,
         )
     return None
+
+
+def _explained(failure: LastFailure) -> LastFailure:
+    """The failure with the reason that its message tells, and at the message's front what to change."""
+    for pattern, reason, cure in (*_LAST_WORDS, *_MISSING):
+        found = pattern.search(failure.message)
+        if found is None:
+            continue
+        fits = found.groupdict().get("fits")
+        told = cure.format(to=f" to at most {fits}" if fits else "")
+        message = f"{told}. It said: {failure.message}"
+        return failure.model_copy(update={"reason": reason, "message": message})
+    return failure
 
 
 def _keep_time(found: LastFailure, previous: LastFailure | None) -> LastFailure:
