@@ -131,3 +131,39 @@ def test_a_gateway_reaches_engines_and_names():
     engines = [rule for rule in rules if "podSelector" in rule.get("to", [{}])[0]]
     assert [port["port"] for port in engines[0]["ports"]] == [8000, 11434]
     assert {"protocol": "UDP", "port": 53} in rules[0]["ports"]
+
+
+CACHED = {"spec.cache": {"mode": "PersistentVolume"}}
+
+
+def test_only_the_download_of_a_model_that_is_kept_goes_out_and_nobody_comes_in():
+    assert "spillway-model" not in policies()
+    made = policies(deployment(CACHED))
+    assert "spillway-engine-egress" not in made, "the engine finds the model on its claim"
+    spec = made["spillway-model"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in spec
+    rendered: tuple[Any, ...] = render_deployment(
+        deployment(CACHED), plan_deployment(deployment(CACHED), default_profiles()), SETTINGS
+    )
+    (job,) = [it for it in rendered if it["kind"] == "Job"]
+    selected = spec["podSelector"]["matchLabels"]
+    assert selected.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    assert not selected.items() <= pod_labels(deployment(CACHED)).items()
+
+
+@pytest.mark.parametrize(
+    ("settings", "address", "port", "allowed"),
+    [
+        ({}, "1.1.1.1", 443, True),
+        ({}, "1.1.1.1", 80, False),
+        ({}, "10.1.2.3", 443, False),
+        ({}, "169.254.169.254", 80, False),
+        ({"s3_endpoint": "http://minio.storage:9000"}, "10.1.2.3", 9000, True),
+        ({"hub_endpoint": "https://hub.corp.example.com"}, "10.1.2.3", 443, True),
+        ({"hub_endpoint": "http://hub.corp.example.com"}, "10.1.2.3", 80, True),
+    ],
+)
+def test_a_download_reaches_public_addresses_and_the_administrators_own_hub(settings, address, port, allowed):
+    made = policies(deployment(CACHED), settings=RenderSettings(image="spillway", **settings))
+    assert allows(made["spillway-model"]["egress"], address, port) is allowed

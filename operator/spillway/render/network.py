@@ -3,6 +3,8 @@
 - Engines take requests from the namespace's gateway, and from the namespaces that monitor; they call nobody, not even
   for names. Engines that fetch their model themselves may look up names and reach public addresses on TCP 443; a policy
   knows pods, not containers, so they keep that while they serve. A model on a claim needs none of it.
+- The pods that download a model onto a claim take nothing from anyone; they look up names and reach public addresses on
+  TCP 443, and the port of the administrator's own hub or store.
 - The gateway looks up names and reaches engines and the API server; with a fallback that is enabled, its targets' ports
   at public addresses, or at those that the administrator lists instead. Who may call it is not decided here.
 
@@ -19,8 +21,9 @@ from urllib.parse import urlsplit
 
 from spillway.api.v1alpha1 import EngineType, FallbackMode, LLMDeployment
 from spillway.render.files import model_files
+from spillway.render.model import model_cache
 from spillway.render.ollama import OLLAMA_PORT, ollama_model_source
-from spillway.render.settings import RenderSettings
+from spillway.render.settings import HUB_ENDPOINT, S3_ENDPOINT, RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.render.vllm import VLLM_PORT
 
@@ -69,6 +72,9 @@ def render_policies(
     engines = [render("network/engine.yaml.j2", **common, monitoring=sorted(set(settings.monitoring_namespaces)))]
     if any(fetches_model(deployment) for deployment in deployments):
         engines.append(render("network/engine-egress.yaml.j2", **common, https=ports((HTTPS_PORT,))))
+    if any(model_cache(deployment) for deployment in deployments):
+        own = ports(endpoint_ports(settings))
+        engines.append(render("network/model.yaml.j2", **common, https=ports((HTTPS_PORT,)), endpoint_ports=own))
     gateway = render(
         "network/gateway.yaml.j2",
         **common,
@@ -84,6 +90,13 @@ def fetches_model(deployment: LLMDeployment) -> bool:
     if deployment.spec.engine.type is EngineType.OLLAMA:
         return ollama_model_source(deployment).is_pulled
     return not model_files(deployment).is_cached
+
+
+def endpoint_ports(settings: RenderSettings) -> set[int]:
+    """The ports of the hub and store, where they are not the public ones."""
+    own = {settings.hub_endpoint, settings.s3_endpoint} - {HUB_ENDPOINT, S3_ENDPOINT}
+    urls = [urlsplit(endpoint) for endpoint in own]
+    return {url.port or (HTTPS_PORT if url.scheme == "https" else 80) for url in urls}
 
 
 def target_ports(deployments: Iterable[LLMDeployment]) -> set[int]:

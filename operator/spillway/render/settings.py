@@ -8,6 +8,9 @@ from dataclasses import dataclass
 VLLM_IMAGE = "vllm/vllm-openai:v0.32.0"
 OLLAMA_IMAGE = "ollama/ollama:0.17.4"
 
+HUB_ENDPOINT = "https://huggingface.co"
+S3_ENDPOINT = "https://s3.amazonaws.com"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderSettings:
@@ -21,9 +24,9 @@ class RenderSettings:
     """Hosts outside the cluster that gateways may send requests to."""
     unlabelled_namespace_may_leave: str = "Internal"
     """What may leave a namespace without the label spillway.dev/may-leave: None, Public or Internal."""
-    hub_endpoint: str = "https://huggingface.co"
+    hub_endpoint: str = HUB_ENDPOINT
     """Where models of hf:// are downloaded from: the Hugging Face Hub, or a mirror of it."""
-    s3_endpoint: str = "https://s3.amazonaws.com"
+    s3_endpoint: str = S3_ENDPOINT
     """Where buckets of s3:// are."""
     egress_cidrs: tuple[str, ...] = ()
     """Where gateways may reach targets; none: public addresses."""
