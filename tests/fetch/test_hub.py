@@ -283,7 +283,8 @@ async def test_a_full_disk_is_said_so_and_what_has_arrived_is_kept(hub, tmp_path
     await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     assert on_disk(tmp_path / "model") == FILES
-    assert ranges(hub, FIRST)[-1] == "bytes=1500000-"
+    # whichever of the two came to the limit first stopped both
+    assert "bytes=1500000-" in {ranges(hub, FIRST)[-1], ranges(hub, SECOND)[-1]}
 
 
 async def test_a_model_that_cannot_fit_is_refused_before_the_first_byte(hub, fetch, monkeypatch):
