@@ -152,12 +152,16 @@ async def test_an_object_becomes_children_and_ready_when_they_answer(operator, t
     assert status["plan"]["accelerators"] == 1
     assert "lastFailure" not in status
     assert "finalizers" not in body["metadata"]
-    events = [
-        event["reason"]
-        for event in await team.api.list(team.path("events"))
-        if event["involvedObject"]["kind"] == "LLMDeployment"
-    ]
-    assert events.count("Ready") == 1
+
+    async def reasons() -> list[str]:
+        events = await team.api.list(team.path("events"))
+        return [event["reason"] for event in events if event["involvedObject"]["kind"] == "LLMDeployment"]
+
+    async def told() -> bool:
+        return "Ready" in await reasons()
+
+    await until("the event, which follows the status", told)
+    assert (await reasons()).count("Ready") == 1
 
 
 async def test_a_pass_that_finds_nothing_to_do_writes_nothing(operator, team):
