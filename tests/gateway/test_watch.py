@@ -97,11 +97,11 @@ async def test_lists_and_watches(
 
 
 async def test_while_the_api_server_is_away_what_is_known_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "BACKOFF_SECONDS", (0.01,))
+    monkeypatch.setattr(watch, "BACKOFF_SECONDS", (0.1,))  # ten looks of ours between two tries
     script = Script(listed("5", "a"), ("watch", [Unreachable("x")]), *[("list", Unreachable("x"))] * 5, listed("9"))
     sink = Sink()
     following = asyncio.create_task(follow(script, "/things", sink, lambda: None))  # type: ignore[arg-type]
-    await eventually(lambda: len(script.steps) == 3, "it is tried again")
+    await eventually(lambda: len(script.steps) <= 4, "it is tried again")
     assert sink.names == {"a"}
     await eventually(lambda: sink.lists == 2, "it is back")
     following.cancel()
