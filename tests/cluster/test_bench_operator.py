@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_last_line_is_the_result_and_a_calm_operator_writes_nothing():
     made = subprocess.run(
-        [sys.executable, "-m", "bench.operator", "--objects=4", "--samples=3", "--rest-seconds=1"],
+        [sys.executable, "-m", "bench.operator", "--objects=4", "--samples=3", "--rest-seconds=5"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -29,6 +29,6 @@ def test_the_last_line_is_the_result_and_a_calm_operator_writes_nothing():
         assert 0 < latencies["p50"] <= latencies["p95"]
     assert result["thousand_seconds"] > 0
     assert (result["writes_per_second_at_rest"], result["writes_after_restart"]) == (0, 0)
-    assert result["requests_per_second_at_rest"] >= 0  # a second is too short to be at rest in: only that it is counted
+    assert result["requests_per_second_at_rest"] < 5
     assert result["operator_cpu_seconds"] > 0
     assert result["operator_rss_mib"] > 10

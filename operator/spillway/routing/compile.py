@@ -60,7 +60,6 @@ def compile_route(deployment: api.LLMDeployment, namespace_ceiling: str | None, 
         targets=tuple(targets),
         refused_targets=tuple(refused),
         budget_limit_micros=micros(spec.budget.limit) if spec.budget else None,
-        budget_window=spec.budget.window.value if spec.budget else "Month",
         engine=spec.engine.type,
     )
 

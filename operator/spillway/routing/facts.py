@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
 
 from spillway.api.v1alpha1 import DataClass, EngineType
 from spillway.routing.outcomes import Reason
@@ -91,7 +90,6 @@ class Route:
     targets: tuple[Target, ...] = ()
     refused_targets: tuple[RefusedTarget, ...] = ()
     budget_limit_micros: int | None = None
-    budget_window: Literal["Day", "Month"] = "Month"
     engine: EngineType = EngineType.VLLM
 
 

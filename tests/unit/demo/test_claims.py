@@ -38,7 +38,6 @@ GOOD = Evidence(
     ledger_spent_usd=Decimal("0.50"),
     limit_usd=Decimal("0.50"),
     last_spill_seconds=1.0,
-    burst_seconds=10.0,
     killed_pod="chat-1",
     killed_in_flight=3,
     markers_in_logs=0,

@@ -33,7 +33,6 @@ class Evidence:
     ledger_spent_usd: Decimal
     limit_usd: Decimal
     last_spill_seconds: float | None
-    burst_seconds: float
     killed_pod: str | None
     killed_in_flight: int
     markers_in_logs: int

@@ -31,7 +31,6 @@ async def gather(stage: Stage, burst: Burst, victim: Victim, limit_usd: Decimal)
         ledger_spent_usd=ledger_spent,
         limit_usd=limit_usd,
         last_spill_seconds=max((one.sent_seconds for one in spills), default=None),
-        burst_seconds=burst.seconds,
         killed_pod=victim.pod,
         killed_in_flight=victim.in_flight,
         markers_in_logs=sum(1 for marker in markers if marker.encode() in logs),

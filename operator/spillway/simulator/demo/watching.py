@@ -20,7 +20,6 @@ class GatewayState:
     """What the gateway's metrics say at one moment."""
 
     held: int
-    in_flight: int
     spent_usd: Decimal
 
 
@@ -30,7 +29,7 @@ class Watching:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._began = time.monotonic()
-        self._last = GatewayState(0, 0, Decimal(0))
+        self._last = GatewayState(0, Decimal(0))
 
     def age_seconds(self) -> float:
         """Since when it watches."""
@@ -78,7 +77,6 @@ class Watching:
                 values[sample.name] = values.get(sample.name, 0.0) + sample.value
         self._last = GatewayState(
             held=int(values.get("spillway_held_requests", 0)),
-            in_flight=int(values.get("spillway_in_flight_requests", 0)),
             spent_usd=Decimal(f"{values.get('spillway_spent_usd_total', 0):.6f}"),
         )
         return self._last
