@@ -14,8 +14,8 @@ from spillway.gateway.observed import Observer
 from spillway.gateway.relay import Plan, Relay
 from spillway.gateway.upstream import Call, Upstreams
 from spillway.routing import messages
-from spillway.routing.intake import cloud_body, local_body
 from spillway.routing.outcomes import Place
+from spillway.routing.outgoing import cloud_body, local_body
 
 
 class Owner(Protocol):

@@ -14,7 +14,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from spillway.routing.facts import Intake, Price, Route, Target, Usage
-from spillway.routing.intake import cloud_body, cloud_output_tokens
+from spillway.routing.outgoing import cloud_body, cloud_output_tokens
 
 MICROS_PER_USD: Final = 1_000_000
 TOKENS_PER_MESSAGE: Final = 16

@@ -1,4 +1,4 @@
-"""A request's body becomes facts, and facts become the body for one upstream. Bytes in, values out; no I/O.
+"""A request's body becomes facts. Bytes in, values out; no I/O.
 
 Parameters are OpenAI's: https://platform.openai.com/docs/api-reference/chat/create
 """
@@ -10,61 +10,15 @@ from typing import Final
 
 import orjson
 
-from spillway.api.v1alpha1 import EngineType
 from spillway.errors import BadRequest
-from spillway.routing import ollama
-from spillway.routing.facts import Endpoint, Intake, Route, Target
+from spillway.routing.facts import Endpoint, Intake
+from spillway.routing.outgoing import CLOUD_PARAMETERS, DROPPED_PARAMETERS
 
-# What goes to a cloud as it is. Everything else is either dropped, because an answer without it is the same answer, or
-# keeps the request here: an allow-list, so that a parameter nobody thought of can neither cost nor leak.
-CLOUD_PARAMETERS: Final = frozenset(
-    {
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "model",
-        "n",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "prompt",
-        "reasoning_effort",
-        "response_format",
-        "seed",
-        "stop",
-        "stream",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-    }
-)
-# `store` would keep the prompt at the provider and `service_tier` change its price; the others only label the caller.
-DROPPED_PARAMETERS: Final = frozenset(
-    {
-        "background",
-        "cache_salt",
-        "metadata",
-        "priority",
-        "prompt_cache_key",
-        "request_id",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-    }
-)
 TEXT_PART_TYPES: Final = frozenset({"text", "refusal"})
 MESSAGE_KEYS: Final = frozenset(
     {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning", "reasoning_content"}
 )
 MAX_CHOICES: Final = 128
-MAX_CLOUD_OUTPUT_TOKENS: Final = 4096
-"""What an answer may hold at most in the cloud when the caller named no bound: a reservation needs one."""
 
 
 def parse(endpoint: Endpoint, body: bytes) -> Intake:
@@ -106,46 +60,6 @@ def parse(endpoint: Endpoint, body: bytes) -> Intake:
         text=text,
         payload=payload,
     )
-
-
-def local_body(intake: Intake, original: bytes, route: Route) -> bytes:
-    """The body for an engine: the caller's own bytes wherever nothing has to change.
-
-    A stream is asked for its usage, which the relay strips again when the caller did not ask.
-    """
-    changes: dict[str, object] = {}
-    if intake.model != route.model_name:
-        changes["model"] = route.model_name
-    if intake.stream and not intake.include_usage:
-        changes["stream_options"] = _with_usage(intake)
-    if route.engine is EngineType.OLLAMA:
-        changes |= ollama.changes(intake, route)
-    return orjson.dumps(intake.payload | changes) if changes else original
-
-
-def cloud_body(intake: Intake, target: Target, route: Route) -> bytes:
-    """The body for a cloud target: its model name, a bound on the output, no parameter outside the allow-list."""
-    kept = {key: value for key, value in intake.payload.items() if key in CLOUD_PARAMETERS}
-    kept["model"] = target.model
-    bound = cloud_output_tokens(intake, route)
-    name = "max_completion_tokens" if "max_completion_tokens" in kept else "max_tokens"
-    kept.pop("max_tokens", None)
-    kept[name] = bound
-    if intake.stream:
-        kept["stream_options"] = _with_usage(intake)
-    return orjson.dumps(kept)
-
-
-def cloud_output_tokens(intake: Intake, route: Route) -> int:
-    """The most tokens that one choice may generate in the cloud: never more than the model would hold here."""
-    asked = intake.max_output_tokens or MAX_CLOUD_OUTPUT_TOKENS
-    return min(asked, route.context_length)
-
-
-def _with_usage(intake: Intake) -> dict[str, object]:
-    options = intake.payload.get("stream_options")
-    kept: dict[str, object] = dict(options) if isinstance(options, dict) else {}
-    return kept | {"include_usage": True}
 
 
 def _flag(payload: dict[str, object], key: str, prefix: str = "") -> bool:

@@ -8,7 +8,8 @@ import pytest
 from routing_values import TARGET, chat, intake, route
 from spillway.errors import BadRequest
 from spillway.routing.facts import Endpoint
-from spillway.routing.intake import MAX_CLOUD_OUTPUT_TOKENS, cloud_body, local_body, parse
+from spillway.routing.intake import parse
+from spillway.routing.outgoing import MAX_CLOUD_OUTPUT_TOKENS, cloud_body, local_body
 
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
 

@@ -10,7 +10,8 @@ from spillway.api.v1alpha1 import EngineType
 from spillway.errors import BadRequest
 from spillway.routing import ollama
 from spillway.routing.facts import Endpoint
-from spillway.routing.intake import local_body, parse
+from spillway.routing.intake import parse
+from spillway.routing.outgoing import local_body
 
 OLLAMA = route(engine=EngineType.OLLAMA, context_length=1000)
 

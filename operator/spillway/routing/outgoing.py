@@ -1,0 +1,100 @@
+"""Facts become the body for one upstream. Values in, bytes out; no I/O.
+
+Parameters are OpenAI's: https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from spillway.api.v1alpha1 import EngineType
+from spillway.routing import ollama
+from spillway.routing.facts import Intake, Route, Target
+
+# What goes to a cloud as it is. Everything else is either dropped, because an answer without it is the same answer, or
+# keeps the request here: an allow-list, so that a parameter nobody thought of can neither cost nor leak.
+CLOUD_PARAMETERS: Final = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "model",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "prompt",
+        "reasoning_effort",
+        "response_format",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+    }
+)
+# `store` would keep the prompt at the provider and `service_tier` change its price; the others only label the caller.
+DROPPED_PARAMETERS: Final = frozenset(
+    {
+        "background",
+        "cache_salt",
+        "metadata",
+        "priority",
+        "prompt_cache_key",
+        "request_id",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+    }
+)
+MAX_CLOUD_OUTPUT_TOKENS: Final = 4096
+"""What an answer may hold at most in the cloud when the caller named no bound: a reservation needs one."""
+
+
+def local_body(intake: Intake, original: bytes, route: Route) -> bytes:
+    """The body for an engine: the caller's own bytes wherever nothing has to change.
+
+    A stream is asked for its usage, which the relay strips again when the caller did not ask.
+    """
+    changes: dict[str, object] = {}
+    if intake.model != route.model_name:
+        changes["model"] = route.model_name
+    if intake.stream and not intake.include_usage:
+        changes["stream_options"] = _with_usage(intake)
+    if route.engine is EngineType.OLLAMA:
+        changes |= ollama.changes(intake, route)
+    return orjson.dumps(intake.payload | changes) if changes else original
+
+
+def cloud_body(intake: Intake, target: Target, route: Route) -> bytes:
+    """The body for a cloud target: its model name, a bound on the output, no parameter outside the allow-list."""
+    kept = {key: value for key, value in intake.payload.items() if key in CLOUD_PARAMETERS}
+    kept["model"] = target.model
+    bound = cloud_output_tokens(intake, route)
+    name = "max_completion_tokens" if "max_completion_tokens" in kept else "max_tokens"
+    kept.pop("max_tokens", None)
+    kept[name] = bound
+    if intake.stream:
+        kept["stream_options"] = _with_usage(intake)
+    return orjson.dumps(kept)
+
+
+def cloud_output_tokens(intake: Intake, route: Route) -> int:
+    """The most tokens that one choice may generate in the cloud: never more than the model would hold here."""
+    asked = intake.max_output_tokens or MAX_CLOUD_OUTPUT_TOKENS
+    return min(asked, route.context_length)
+
+
+def _with_usage(intake: Intake) -> dict[str, object]:
+    options = intake.payload.get("stream_options")
+    kept: dict[str, object] = dict(options) if isinstance(options, dict) else {}
+    return kept | {"include_usage": True}
