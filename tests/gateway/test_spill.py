@@ -321,6 +321,23 @@ async def test_with_the_ledger_away_nothing_leaves_and_local_goes_on(spilling: R
     assert cloud.bill_micros > bill
 
 
+async def test_no_ledger_is_not_told_as_no_money(spilling: Rig, cloud: RecordingCloud) -> None:
+    spilling.apply(manifest(cloud, queue={"maxRequests": 100, "maxWaitSeconds": 1}))
+    spilling.store.reachable = False
+    async with engine(silence) as fake:
+        stuck = await fill(spilling, fake.address)
+
+        reply = await spilling.post(chat(max_tokens=5))
+
+        await let_go(stuck)
+    assert (reply.status, reply.headers["x-spillway-reason"]) == (503, "LedgerUnavailable")
+    assert not cloud.requests
+    served = spilling.gateway.table.find("chat")
+    assert served is not None
+    seen = served.observer.report(served.route)
+    assert (seen.state, seen.reason) == ("Blocked", "LedgerUnavailable")
+
+
 async def test_at_the_end_a_gateway_gives_its_lease_back(tmp_path: Path, cloud: RecordingCloud) -> None:
     store = MemoryStore()
     async with running(tmp_path, cloud, store) as rig:

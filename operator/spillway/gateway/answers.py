@@ -39,6 +39,8 @@ REFUSALS: Final = {
     Reason.BACKEND_ERROR: "Every backend that may serve this request failed.",
     Reason.SENSITIVE: "This request is sensitive and may not leave; no replica can take it in time.",
     Reason.BUDGET_EXHAUSTED: "The cloud budget gives no more money now, and no replica can take the request in time.",
+    Reason.LEDGER_UNAVAILABLE: "The cloud budget cannot be read or written now, so nothing may be spent, "
+    "and no replica can take the request in time.",
     Reason.POLICY_DENIED: "This request may not leave by policy; no replica can take it in time.",
     Reason.DEFAULT: "No replica can take this request in time.",
 }

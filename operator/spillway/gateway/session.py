@@ -216,8 +216,10 @@ class Session:
             await self._ledger.reserve(command.key, command.micros)
         except (BudgetExhausted, LedgerUnreachable) as refusal:
             _log.debug("not reserved", key=command.key, because=str(refusal))
-            self._observer.blocked(Reason.BUDGET_EXHAUSTED)
-            self.feed(messages.ReserveRefused(command.attempt, Reason.BUDGET_EXHAUSTED))
+            exhausted = isinstance(refusal, BudgetExhausted)
+            reason = Reason.BUDGET_EXHAUSTED if exhausted else Reason.LEDGER_UNAVAILABLE
+            self._observer.blocked(reason)
+            self.feed(messages.ReserveRefused(command.attempt, reason))
             return
         if self._finished.done():
             await self._ledger.release(command.key)  # stopped meanwhile, so nothing was sent

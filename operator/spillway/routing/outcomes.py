@@ -23,6 +23,8 @@ class Reason(StrEnum):
     BACKEND_ERROR = "BackendError"
     SENSITIVE = "Sensitive"
     BUDGET_EXHAUSTED = "BudgetExhausted"
+    LEDGER_UNAVAILABLE = "LedgerUnavailable"
+    """The ledger or the journal cannot be written: nothing may be spent, though there may be money."""
     POLICY_DENIED = "PolicyDenied"
 
 
