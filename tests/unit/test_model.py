@@ -97,7 +97,7 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
         pytest.param((), (), "False Pending: the download has not begun", id="nothing is there"),
         pytest.param((pod(RUNNING),), (job(),), "False Downloading: 0 % is there", id="the first step"),
         pytest.param(
-            (pod(step(11), step(22), RUNNING),), (job(),), "False Downloading: 22 % of 0.1 GiB is there", id="a step on"
+            (pod(step(11), step(22), RUNNING),), (job(),), "False Downloading: 22 % of 100 MiB is there", id="a step on"
         ),
         pytest.param(
             (pod(step(11), BACK_OFF, last=UNAUTHORIZED),),

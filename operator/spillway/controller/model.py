@@ -25,7 +25,7 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 # A download that is tried again after these is under way; after the others it waits for a person.
 _PASSING = frozenset({"ConnectionLost"})
 _STALLED = frozenset({"Unauthorized", "NotFound", "SecretNotFound", "DiskFull", "ChecksumMismatch"})
-_GIB = 1024**3
+_GIB, _MIB = 1024**3, 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _look(pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None) ->
     trouble = None if any(map(_is_running, containers)) else last_failure(pods, None)
     if trouble is not None:
         return _Look(no(kind, trouble.reason, trouble.message), status)
-    size = f" of {_gib(status.bytes)}" if status.bytes else ""
+    size = f" of {_amount(status.bytes)}" if status.bytes else ""
     return _Look(no(kind, Reason.DOWNLOADING, f"{status.percent} %{size} is there"), status)
 
 
@@ -185,7 +185,7 @@ def _joined(status: ModelStatus, told: Mapping[str, object]) -> ModelStatus:
 def _there(cache: ModelCache, status: ModelStatus) -> Finding:
     parts = [f"revision {status.revision}" if status.revision else "downloaded"]
     if status.bytes:
-        parts.append(_gib(status.bytes))
+        parts.append(_amount(status.bytes))
     text = ", ".join(parts)
     if cache.on_one_node:
         text += "; all replicas are kept on one node, for the claim is ReadWriteOnce"
@@ -211,5 +211,5 @@ def _condition(job: Object | None, kind: str) -> Mapping[str, object]:
     return {}
 
 
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f} GiB"
+def _amount(size: int) -> str:
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / _MIB:.0f} MiB"

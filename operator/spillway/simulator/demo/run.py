@@ -18,13 +18,14 @@ from spillway.simulator.demo.burst import Burst
 from spillway.simulator.demo.claims import judge
 from spillway.simulator.demo.evidence import gather
 from spillway.simulator.demo.plan import Planned, plan_burst
+from spillway.simulator.demo.repository import WEIGHT_BYTES
 from spillway.simulator.demo.screen import Screen
 from spillway.simulator.demo.stage import NAMESPACE, Stage, until
 from spillway.simulator.demo.tally import tally
 from spillway.simulator.demo.watching import Victim, Watching
 
 LOAD_SECONDS = 8
-READY_SECONDS = 90.0
+READY_SECONDS = 150.0
 PIPED_WIDTH = 120
 
 
@@ -46,12 +47,13 @@ async def _demo(screen: Screen, seconds: int, limit_usd: Decimal, seed: int) -> 
     screen.say("Spillway demo", style="bold")
     screen.say("Real: the Kubernetes control plane, operator, gateway, the OpenAI SDK as client.")
     screen.say(
-        "Simulated, and said so wherever seen: GPUs, the vLLM engines on them, the cloud that records and bills."
+        "Simulated, and said so wherever seen: GPUs, the vLLM engines on them, the model hub, the cloud that records "
+        "and bills."
     )
     chat = sample.read_sample("chat")
     screen.step("Kubernetes control plane (built once from Go modules, then cached)")
     async with Stage(screen.progress, sample.price_of(chat)) as stage:
-        await _set_up(screen, stage)
+        await _set_up(screen, stage, sample.model_of(chat))
         adapted = sample.adapt(chat, stage.cloud_url, limit_usd)
         await _deploy(screen, stage, chat, adapted)
         gateway_url = await _wait_until_ready(screen, stage)
@@ -65,13 +67,16 @@ def _plan(seconds: int, seed: int) -> tuple[Planned, ...]:
     return plan_burst(trace.read(), seconds, random.Random(seed))
 
 
-async def _set_up(screen: Screen, stage: Stage) -> None:
+async def _set_up(screen: Screen, stage: Stage, model_uri: str) -> None:
     screen.block(await stage.kubectl("version"))
-    screen.step("A GPU node without GPUs, a cloud that records and bills, the operator as its own process")
+    screen.step("A GPU node without GPUs, a model hub, a cloud that records and bills, the operator as its own process")
     await stage.start_node({"SPILLWAY_SIMULATED_LOAD_SECONDS": str(LOAD_SECONDS)})
+    await stage.start_hub(model_uri)
     await stage.start_cloud()
     await stage.start_operator()
     screen.block(await stage.kubectl("get", "nodes", "-L", "nvidia.com/gpu.product", "-L", "spillway.dev/simulated"))
+    weights = f"{WEIGHT_BYTES >> 20} MiB of made-up weights in the place of 5.2 GiB"
+    screen.say(f"  model hub (simulated) at {stage.hub_url}: {weights}")
     screen.say(f"  recording cloud (simulated) at {stage.cloud_url}")
 
 
@@ -87,12 +92,12 @@ async def _deploy(screen: Screen, stage: Stage, chat: sample.Object, adapted: sa
 
 
 async def _wait_until_ready(screen: Screen, stage: Stage) -> str:
-    screen.step("Pods are scheduled on the GPU node, load, become ready")
+    screen.step("The model is downloaded once onto its claim; then engines start on the GPU node, load, become ready")
     watching = Watching(stage)
     shown: dict[str, str] = {}
 
     async def ready() -> bool:
-        for name, state in (await watching.pod_states()).items():
+        for name, state in (await watching.states()).items():
             if shown.get(name) != state:
                 shown[name] = state
                 screen.say(f"  {watching.age_seconds():5.1f} s  {name}: {state}")

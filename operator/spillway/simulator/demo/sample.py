@@ -77,6 +77,11 @@ def as_yaml(adapted: Adapted) -> str:
     return yaml.safe_dump(adapted.document, sort_keys=False)
 
 
+def model_of(sample: Mapping[str, object]) -> str:
+    """Where its model is, such as hf://organisation/name."""
+    return str(_mapping(_mapping(sample["spec"])["model"])["uri"])
+
+
 def price_of(sample: Mapping[str, object]) -> tuple[str, str, str]:
     """(model, dollars per million input tokens, per million output tokens) of the first target."""
     targets = _mapping(_mapping(sample["spec"])["fallback"])["targets"]

@@ -19,7 +19,9 @@ from typing import Self
 from spillway.errors import SetupError
 from spillway.simulator.controlplane.cluster import ControlPlane
 from spillway.simulator.controlplane.gobuild import Progress
+from spillway.simulator.demo.repository import repositories
 from spillway.simulator.demo.sample import manifests_dir
+from spillway.simulator.hub import Hub
 from spillway.simulator.kubeapi import KubeAPI, Object
 from spillway.simulator.node import GpuNode
 from spillway.simulator.process import Child, Keeper
@@ -29,7 +31,7 @@ GATEWAY_PORT = 8080
 
 
 class Stage:
-    """A control plane, a GPU node, the recording cloud and the operator, each a process of its own."""
+    """A control plane, a GPU node, a hub, the recording cloud and the operator, all but node and hub as processes."""
 
     def __init__(self, progress: Progress, price: tuple[str, str, str]) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="spillway-demo-"))
@@ -37,6 +39,7 @@ class Stage:
         self.api: KubeAPI
         self.node: GpuNode
         self.cloud_url = ""
+        self.hub_url = ""
         self._cloud_key = f"sk-demo-{secrets.token_hex(16)}"
         self._price = price
         self._stack = AsyncExitStack()
@@ -87,6 +90,11 @@ class Stage:
             )
         )
 
+    async def start_hub(self, uri: str) -> None:
+        """Start a model hub that has the repository of `uri`, with few weights that mean nothing."""
+        hub = await self._stack.enter_async_context(Hub(repositories(uri)))
+        self.hub_url = hub.url
+
     async def start_cloud(self) -> None:
         """Start the recording cloud and learn its address."""
         self.cloud_dir.mkdir()
@@ -122,6 +130,7 @@ class Stage:
         env = {
             "KUBECONFIG": str(account),
             "SPILLWAY_ALLOWED_HOSTS": host,
+            "SPILLWAY_HUB_ENDPOINT": self.hub_url,
             "SPILLWAY_HEALTH_PORT": "0",
             "SPILLWAY_LOG_FORMAT": "Text",
         }

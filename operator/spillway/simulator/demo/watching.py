@@ -35,9 +35,13 @@ class Watching:
         """Since when it watches."""
         return time.monotonic() - self._began
 
-    async def pod_states(self) -> dict[str, str]:
-        """Each pod in a few words: its node, phase, and why it is not ready."""
-        return {_text(pod, "metadata", "name"): _pod_state(pod) for pod in await self._stage.pods()}
+    async def states(self) -> dict[str, str]:
+        """The model as its condition tells, and each pod that serves: its node, phase, and why it is not ready."""
+        found = await self._stage.api.find(f"{GROUP_PATH}/llmdeployments/chat")
+        told = _told(found, "ModelReady") if found is not None else ""
+        model = {"ModelReady": told} if told else {}
+        serving = [pod for pod in await self._stage.pods() if _label(pod, "app.kubernetes.io/component") != "model"]
+        return model | {_text(pod, "metadata", "name"): _pod_state(pod) for pod in serving}
 
     async def is_ready(self) -> bool:
         """Whether the LLMDeployment says Ready, all its replicas are, and the gateway's pod answers."""
@@ -144,9 +148,17 @@ def _label(pod: Object, name: str) -> str:
 
 
 def _condition(obj: Object, kind: str) -> str:
+    return _text(_whole_condition(obj, kind), "status")
+
+
+def _told(obj: Object, kind: str) -> str:
+    condition = _whole_condition(obj, kind)
+    message = _text(condition, "message").partition(";")[0]
+    return ": ".join(part for part in (_text(condition, "reason"), message) if part)
+
+
+def _whole_condition(obj: Object, kind: str) -> object:
     status = obj.get("status")
     conditions = status.get("conditions") if isinstance(status, dict) else None
-    for condition in conditions if isinstance(conditions, list) else ():
-        if _text(condition, "type") == kind:
-            return _text(condition, "status")
-    return ""
+    listed = conditions if isinstance(conditions, list) else []
+    return next((condition for condition in listed if _text(condition, "type") == kind), {})
