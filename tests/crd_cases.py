@@ -83,6 +83,7 @@ NAME = "metadata.name must be at most 40 lower-case letters, digits and '-', beg
 URI = "model.uri must be hf://organisation/name"
 BASE_URL = "baseURL must begin with https:// and hold a host"
 LIMIT = "budget.limit must be dollars, above zero, as a quoted decimal with at most six places"
+AZURE = {f"{T}.provider": "AzureOpenAI"}
 COMPATIBLE = {f"{T}.provider": "OpenAICompatible", f"{T}.baseURL": "https://llm.example.com/v1"}
 
 CLAIMED = {"mode": "PersistentVolume"}
@@ -258,8 +259,19 @@ DEPLOYMENT_CASES = (
         {f"{T}.provider": "OpenAICompatible"},
         "baseURL must be set for provider",
     ),
-    Case("OpenAI without a key", {f"{T}.secretRef": REMOVED}, "secretRef must be set for provider OpenAI"),
-    Case("a provider of later", {f"{T}.provider": "Gemini"}, 'Unsupported value: "Gemini"'),
+    Case("OpenAI without a key", {f"{T}.secretRef": REMOVED}, "secretRef must be set for every provider but"),
+    Case("Gemini without a key", {f"{T}.provider": "Gemini", f"{T}.secretRef": REMOVED}, "secretRef must be set for"),
+    Case("Gemini", {f"{T}.provider": "Gemini"}),
+    Case("Anthropic", {f"{T}.provider": "Anthropic"}),
+    Case("a provider of later", {f"{T}.provider": "Mistral"}, 'Unsupported value: "Mistral"'),
+    Case("Azure's v1 surface", AZURE | {f"{T}.baseURL": "https://chat.openai.azure.com/openai/v1"}),
+    Case("Azure's v1 surface with a slash", AZURE | {f"{T}.baseURL": "https://chat.openai.azure.com/openai/v1/"}),
+    Case("Azure without an address", AZURE, "baseURL must be the v1 surface of your resource"),
+    Case(
+        "Azure's address of a deployment",
+        AZURE | {f"{T}.baseURL": "https://chat.openai.azure.com/openai/deployments/gpt-4o"},
+        "baseURL must be the v1 surface of your resource",
+    ),
     Case("an address with a port", {f"{T}.baseURL": "https://10.0.0.1:8443/v1"}),
     Case("an address in the clear", {f"{T}.baseURL": "http://llm.example.com/v1"}, BASE_URL),
     Case("an address with a password", {f"{T}.baseURL": "https://u:p@llm.example.com/v1"}, BASE_URL),

@@ -113,6 +113,9 @@ class Provider(StrEnum):
     """Whose API a target speaks."""
 
     OPENAI = "OpenAI"
+    AZURE_OPENAI = "AzureOpenAI"
+    ANTHROPIC = "Anthropic"
+    GEMINI = "Gemini"
     OPENAI_COMPATIBLE = "OpenAICompatible"
 
 

@@ -106,8 +106,8 @@ class Target(SpecModel):
     provider: Annotated[
         Provider,
         Field(
-            description="Whose API it speaks. OpenAICompatible: any other server with the "
-            "chat completions API of OpenAI."
+            description="Whose API it speaks. Anthropic and Gemini: their surfaces for clients of OpenAI. "
+            "OpenAICompatible: any other server with the chat completions API of OpenAI."
         ),
     ]
     base_url: Annotated[
@@ -122,7 +122,9 @@ class Target(SpecModel):
             alias="baseURL",
             description="Where the API is, up to and with its version, such as "
             "https://api.example.com/v1. Its host must be on the "
-            "administrator's list. Absent, for OpenAI: https://api.openai.com/v1.",
+            "administrator's list. Must be set for AzureOpenAI, to the v1 surface of the resource "
+            "(https://my-resource.openai.azure.com/openai/v1), and for OpenAICompatible. "
+            "Absent: where the provider's own API is.",
         ),
     ] = None
     ca_bundle_ref: Annotated[
@@ -134,7 +136,10 @@ class Target(SpecModel):
     model: Annotated[
         str,
         text(128),
-        Field(pattern="^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", description="The model's name at the target."),
+        Field(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+            description="The model's name at the target. AzureOpenAI: the deployment's name.",
+        ),
     ]
     secret_ref: Annotated[
         SecretKeyRef | None,
@@ -161,9 +166,19 @@ class Target(SpecModel):
             lambda target: target.provider is not Provider.OPENAI_COMPATIBLE or target.base_url is not None,
         ),
         Rule(
-            "self.provider != 'OpenAI' || has(self.secretRef)",
-            "secretRef must be set for provider OpenAI: name the Secret and the key that hold the API key",
-            lambda target: target.provider is not Provider.OPENAI or target.secret_ref is not None,
+            "self.provider != 'AzureOpenAI' || (has(self.baseURL) && self.baseURL.matches('/openai/v1/?$'))",
+            "baseURL must be the v1 surface of your resource for provider AzureOpenAI: "
+            "https://my-resource.openai.azure.com/openai/v1, without a deployment or an api-version",
+            lambda target: (
+                target.provider is not Provider.AZURE_OPENAI
+                or (target.base_url or "").removesuffix("/").endswith("/openai/v1")
+            ),
+        ),
+        Rule(
+            "self.provider == 'OpenAICompatible' || has(self.secretRef)",
+            "secretRef must be set for every provider but OpenAICompatible: "
+            "name the Secret and the key that hold the API key",
+            lambda target: target.provider is Provider.OPENAI_COMPATIBLE or target.secret_ref is not None,
         ),
     )
 

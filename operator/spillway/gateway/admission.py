@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from spillway.api.v1alpha1 import DataClass
 from spillway.routing.budget import reservation_micros
 from spillway.routing.facts import Classified, Intake, Route, Target
 from spillway.routing.outcomes import Reason
+from spillway.routing.providers import unsuited_because
 from spillway.routing.state import Offer, Request
 
 STREAM_ANSWER_SECONDS: Final = 60.0
@@ -41,15 +43,20 @@ class Timings:
 def admit(
     request_id: str, intake: Intake, classified: Classified, route: Route, is_usable: Callable[[Target], bool]
 ) -> Request:
-    """What is open to a request: every usable target when it may leave, else none and the reason why."""
+    """What is open to a request: every usable target that can serve it as it was asked, when it may leave.
+
+    Else none, and the reason why.
+    """
     stays_because = _stays_because(intake, classified, route)
     offers: tuple[Offer, ...] = ()
     if stays_because is None:
+        suited = [target for target in route.targets if unsuited_because(intake, target) is None]
         offers = tuple(
-            Offer(target.name, target.price, reservation_micros(intake, target, route), target.timeout_seconds)
-            for target in route.targets
+            Offer(target.name, target.price, partial(reservation_micros, intake, target, route), target.timeout_seconds)
+            for target in suited
             if is_usable(target)
         )
+        stays_because = None if suited else Reason.POLICY_DENIED
     return Request(
         request_id=request_id,
         offers=offers,

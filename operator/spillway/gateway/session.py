@@ -111,7 +111,7 @@ class Session:
         if self._cost_micros is not None:
             headers[answers.COST] = answers.dollars(self._cost_micros)
         elif state.offer is not None:
-            headers[answers.COST_RESERVED] = answers.dollars(state.offer.reservation_micros)
+            headers[answers.COST_RESERVED] = answers.dollars(state.reservation_micros)
         return headers
 
     def _drain(self) -> None:

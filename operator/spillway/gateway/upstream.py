@@ -20,6 +20,7 @@ from spillway.errors import NothingSent
 from spillway.gateway.addresses import GuardedResolver
 from spillway.gateway.credentials import Credentials
 from spillway.routing.facts import Endpoint, Target
+from spillway.routing.providers import key_headers, url_of
 
 ENGINE_CONNECT_SECONDS: Final = 2.0
 CLOUD_CONNECT_SECONDS: Final = 5.0
@@ -100,12 +101,8 @@ class Upstreams:
         host = urlsplit(target.base_url).hostname or ""
         if _is_address(host):
             self._resolver.check(host, host)  # aiohttp asks no resolver about a literal address
-        headers = _headers(request_id, stream)
-        key = self.credentials.bearer(target)
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
-        url = target.base_url + endpoint.value.removeprefix("/v1")
-        return Call(url, body, headers, CLOUD_CONNECT_SECONDS, self.credentials.tls(target))
+        headers = _headers(request_id, stream) | key_headers(target, self.credentials.bearer(target))
+        return Call(url_of(target, endpoint), body, headers, CLOUD_CONNECT_SECONDS, self.credentials.tls(target))
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

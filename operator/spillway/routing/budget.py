@@ -4,17 +4,22 @@ A reservation is a true upper bound, so what is spent can never pass what was re
 - input: a token of a byte-level vocabulary is at least one byte of UTF-8, so a text has no more tokens than bytes
   (byte-pair encoding only ever merges bytes: https://github.com/openai/tiktoken). The body that is sent is counted
   whole, keys and punctuation included, and each message adds the few tokens with which a chat template frames it.
+  Some tokenizers put a text into Unicode's form NFKC first, in which three bytes can become 33
+  (https://github.com/google/sentencepiece/blob/master/doc/normalization.md): whichever form is longer counts.
+  What a provider writes around tools is in its row of `providers.SURFACES`.
 - output: `max_tokens` for each of the `n` choices.
 Every amount is rounded up, as the sum of what was rounded up can only be higher than the bill.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from spillway.routing.facts import Intake, Price, Route, Target, Usage
 from spillway.routing.outgoing import cloud_body, cloud_output_tokens
+from spillway.routing.providers import surface_of
 
 MICROS_PER_USD: Final = 1_000_000
 TOKENS_PER_MESSAGE: Final = 16
@@ -50,7 +55,10 @@ def cost_micros(price: Price, usage: Usage) -> int:
 def reservation_micros(intake: Intake, target: Target, route: Route) -> int:
     """The most that this request can cost at `target`, whatever it answers (argued at the top of the module)."""
     input_tokens = (
-        len(cloud_body(intake, target, route)) + intake.message_count * TOKENS_PER_MESSAGE + TOKENS_PER_REQUEST
+        _most_tokens(cloud_body(intake, target, route))
+        + intake.message_count * TOKENS_PER_MESSAGE
+        + TOKENS_PER_REQUEST
+        + (surface_of(target).tool_tokens if intake.payload.get("tools") else 0)
     )
     output_tokens = cloud_output_tokens(intake, route) * intake.choices
     if isinstance(prompts := intake.payload.get("prompt"), list):
@@ -58,3 +66,10 @@ def reservation_micros(intake: Intake, target: Target, route: Route) -> int:
     price = target.price
     cached = input_tokens if price.cached_input_micros_per_million > price.input_micros_per_million else 0
     return cost_micros(price, Usage(input_tokens, output_tokens, cached))
+
+
+def _most_tokens(body: bytes) -> int:
+    """No tokenizer makes more tokens of a JSON body: its bytes, or those of its compatibility form."""
+    if body.isascii():
+        return len(body)
+    return max(len(body), len(unicodedata.normalize("NFKC", body.decode()).encode()))

@@ -9,6 +9,7 @@ from spillway.api import v1alpha1 as api
 from spillway.routing.budget import micros
 from spillway.routing.facts import CompileSettings, KeyRef, Price, RefusedTarget, Route, Target
 from spillway.routing.outcomes import Reason
+from spillway.routing.providers import SURFACES
 
 CEILING_LABEL: Final = "spillway.dev/may-leave"
 CEILINGS: Final = {
@@ -17,7 +18,6 @@ CEILINGS: Final = {
     "Internal": frozenset({api.DataClass.PUBLIC, api.DataClass.INTERNAL}),
 }
 """What a namespace's label lets leave. No label reaches Sensitive, and a word that is not here lets nothing leave."""
-PROVIDER_URLS: Final = {api.Provider.OPENAI: "https://api.openai.com/v1"}
 DEFAULT_CONTEXT_TOKENS: Final = 8192
 
 
@@ -65,7 +65,7 @@ def compile_route(deployment: api.LLMDeployment, namespace_ceiling: str | None, 
 
 
 def _compile_target(target: api.Target, settings: CompileSettings) -> Target | RefusedTarget:
-    base_url = target.base_url or PROVIDER_URLS.get(target.provider)
+    base_url = target.base_url or SURFACES[target.provider].base_url
     if base_url is None or target.price is None:
         return RefusedTarget(
             target.name, "PriceMissing" if base_url else "BaseURLMissing", "state price and baseURL of the target"
@@ -86,6 +86,7 @@ def _compile_target(target: api.Target, settings: CompileSettings) -> Target | R
         max_concurrent_requests=target.max_concurrent_requests,
         credential=KeyRef(target.secret_ref.name, target.secret_ref.key) if target.secret_ref else None,
         ca_bundle=KeyRef(target.ca_bundle_ref.name, target.ca_bundle_ref.key) if target.ca_bundle_ref else None,
+        provider=target.provider,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from spillway.api.v1alpha1 import DataClass, EngineType
+from spillway.api.v1alpha1 import DataClass, EngineType, Provider
 from spillway.routing.outcomes import Reason
 
 
@@ -54,6 +54,7 @@ class Target:
     max_concurrent_requests: int = 20
     credential: KeyRef | None = None
     ca_bundle: KeyRef | None = None
+    provider: Provider = Provider.OPENAI_COMPATIBLE
 
 
 @dataclass(frozen=True, slots=True)

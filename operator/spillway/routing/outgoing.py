@@ -12,6 +12,7 @@ import orjson
 from spillway.api.v1alpha1 import EngineType
 from spillway.routing import ollama
 from spillway.routing.facts import Intake, Route, Target
+from spillway.routing.providers import dropped_for, output_bound, surface_of
 
 # What goes to a cloud as it is. Everything else is either dropped, because an answer without it is the same answer, or
 # keeps the request here: an allow-list, so that a parameter nobody thought of can neither cost nor leak.
@@ -56,6 +57,8 @@ DROPPED_PARAMETERS: Final = frozenset(
         "user",
     }
 )
+OUTPUT_BOUNDS: Final = frozenset({"max_tokens", "max_completion_tokens"})
+REASONING_KEYS: Final = frozenset({"reasoning", "reasoning_content"})
 MAX_CLOUD_OUTPUT_TOKENS: Final = 4096
 """What an answer may hold at most in the cloud when the caller named no bound: a reservation needs one."""
 
@@ -76,15 +79,24 @@ def local_body(intake: Intake, original: bytes, route: Route) -> bytes:
 
 
 def cloud_body(intake: Intake, target: Target, route: Route) -> bytes:
-    """The body for a cloud target: its model name, a bound on the output, no parameter outside the allow-list."""
-    kept = {key: value for key, value in intake.payload.items() if key in CLOUD_PARAMETERS}
+    """The body for a cloud target: its model name, a bound on the output, no parameter outside the allow-list.
+
+    What is absent by being null stays away, and so does what the target's surface does not take.
+    """
+    dropped = dropped_for(intake, target)
+    kept = {
+        key: value
+        for key, value in intake.payload.items()
+        if value is not None and key in CLOUD_PARAMETERS and key not in dropped and key not in OUTPUT_BOUNDS
+    }
     kept["model"] = target.model
-    bound = cloud_output_tokens(intake, route)
-    name = "max_completion_tokens" if "max_completion_tokens" in kept else "max_tokens"
-    kept.pop("max_tokens", None)
-    kept[name] = bound
+    kept[output_bound(intake, target)] = cloud_output_tokens(intake, route)
     if intake.stream:
-        kept["stream_options"] = _with_usage(intake)
+        kept["stream_options"] = {"include_usage": True}
+    else:
+        kept.pop("stream_options", None)
+    if isinstance(messages := kept.get("messages"), list) and not surface_of(target).keeps_reasoning:
+        kept["messages"] = [_without_reasoning(message) for message in messages]
     return orjson.dumps(kept)
 
 
@@ -92,6 +104,13 @@ def cloud_output_tokens(intake: Intake, route: Route) -> int:
     """The most tokens that one choice may generate in the cloud: never more than the model would hold here."""
     asked = intake.max_output_tokens or MAX_CLOUD_OUTPUT_TOKENS
     return min(asked, route.context_length)
+
+
+def _without_reasoning(message: object) -> object:
+    """What engines call the reasoning of an earlier answer is no key of OpenAI's messages: some refuse it."""
+    if not isinstance(message, dict) or REASONING_KEYS.isdisjoint(message):
+        return message
+    return {key: value for key, value in message.items() if key not in REASONING_KEYS}
 
 
 def _with_usage(intake: Intake) -> dict[str, object]:

@@ -140,13 +140,14 @@ def _reserve(state: State, verdict: Cloud) -> Step:
     if offer is None or state.cloud_closed is not None:
         # Asserted here too, on the far side of the pool: what may not leave has no offers.
         raise ImpossibleEvent(f"a spill to {verdict.target!r}, which is not open to this request")
-    state = replace(state, phase=Phase.RESERVING, offer=offer, reason=verdict.reason)
-    return state, (Occupy(Place.CLOUD, offer.name), Reserve(state.attempt, state.key, offer.reservation_micros))
+    most_micros = offer.most_micros()
+    state = replace(state, phase=Phase.RESERVING, offer=offer, reservation_micros=most_micros, reason=verdict.reason)
+    return state, (Occupy(Place.CLOUD, offer.name), Reserve(state.attempt, state.key, most_micros))
 
 
 def _reserved(state: State, _event: Reserved, now: float) -> Step:
     offer = _the(state.offer)
-    state = replace(state, reserved_micros=state.reserved_micros + offer.reservation_micros)
+    state = replace(state, reserved_micros=state.reserved_micros + state.reservation_micros)
     if state.client_gone:
         state, freed = _free(state, served=False, trouble=False)
         return _finish(state, Outcome.CLIENT_GONE, 499, *freed)
@@ -279,7 +280,7 @@ def _free(state: State, *, served: bool, trouble: bool) -> tuple[State, tuple[Co
     vacate = Vacate(Place.CLOUD, offer.name, trouble)
     if not served:
         return replace(state, offer=None), (Release(state.attempt, state.key), vacate)
-    charge = cost_micros(offer.price, state.usage) if state.usage else offer.reservation_micros
+    charge = cost_micros(offer.price, state.usage) if state.usage else state.reservation_micros
     settled = Settle(state.attempt, state.key, charge)
     return replace(state, offer=None, charged_micros=state.charged_micros + charge), (settled, vacate)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,11 +24,15 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A target that is open to this request, and the most that it may cost there."""
+    """A target that is open to this request.
+
+    `most_micros` works out the most that it may cost there. Most requests never leave, so it is asked only when money
+    is about to be reserved.
+    """
 
     name: str
     price: Price
-    reservation_micros: int
+    most_micros: Callable[[], int]
     timeout_seconds: float
 
 
@@ -45,7 +50,8 @@ class Request:
 class State:
     """All that a machine remembers.
 
-    `offer` is set while money is reserved for a cloud attempt, `replica` while one is occupied.
+    `offer` is set while money is reserved for a cloud attempt, and `reservation_micros` is how much; `replica` is set
+    while one is occupied. `reserved_micros` and `charged_micros` are sums over all attempts.
     """
 
     request: Request
@@ -57,6 +63,7 @@ class State:
     reason: Reason = Reason.DEFAULT
     replica: str | None = None
     offer: Offer | None = None
+    reservation_micros: int = 0
     closed_targets: frozenset[str] = frozenset()
     cloud_closed: Reason | None = None
     excluded_replicas: frozenset[str] = frozenset()
