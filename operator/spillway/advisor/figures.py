@@ -1,0 +1,179 @@
+"""What the needs come to in dollars, units and milliseconds: the numbers that reasons go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+
+from spillway.advisor.accelerators import find_accelerator
+from spillway.advisor.costs import (
+    DAYS_A_MONTH,
+    SECONDS_A_MONTH,
+    blended_usd_per_million,
+    break_even_tokens,
+    effective_usd_per_million,
+    payback_months,
+    tokens_usd,
+    units_needed,
+)
+from spillway.advisor.hardware import Wanted, plan_on
+from spillway.advisor.latency import Promise, cloud_promise, local_promise, place
+from spillway.advisor.needs import Needs
+from spillway.advisor.prices import ListPrice
+from spillway.advisor.queueing import Waiting
+from spillway.advisor.roofline import Speed, requests_per_second, speed
+from spillway.advisor.setups import MonthlyCost, Owned, Setup
+from spillway.sizing.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One month, in dollars and tokens.
+
+    `units` are for the peak, which self-hosting alone must meet; `hybrid_units` for the average of what stays here.
+    `plan` and `speed` are of one replica on the setup's accelerator; None: it does not fit a machine of them.
+    Promises are None without a limit for the first token. `roofline_tokens` is what one unit could serve at most.
+    """
+
+    price: ListPrice
+    setup: Setup
+    blended_usd_per_million: Decimal
+    api_usd: Decimal
+    unit: MonthlyCost
+    capacity_tokens: int
+    units: int
+    hybrid_units: int
+    hybrid_cloud_usd: Decimal
+    utilization: Decimal
+    plan: Plan | None
+    speed: Speed | None
+    replicas: int
+    waiting: Waiting | None
+    local: Promise | None
+    cloud: Promise | None
+    tokens: int
+    roofline_tokens: int | None
+
+    @property
+    def self_host_usd(self) -> Decimal:
+        """All units."""
+        return self.unit.times(self.units).total
+
+    @property
+    def hybrid_usd(self) -> Decimal:
+        """The units for what stays, and the cloud for what goes."""
+        return self.unit.times(self.hybrid_units).total + self.hybrid_cloud_usd
+
+    @property
+    def saved_usd(self) -> Decimal:
+        """What self-hosting saves over the API; negative: what it costs more."""
+        return self.api_usd - self.self_host_usd
+
+    @property
+    def break_even_tokens_per_month(self) -> Decimal | None:
+        """Tokens that cost at the API what the units cost; None if the API costs nothing."""
+        return break_even_tokens(self.self_host_usd, self.blended_usd_per_million)
+
+    @property
+    def break_even_tokens_per_day(self) -> Decimal | None:
+        """The same for a day."""
+        month = self.break_even_tokens_per_month
+        return None if month is None else month / DAYS_A_MONTH
+
+    @property
+    def effective_usd_per_million(self) -> Decimal | None:
+        """Dollars for a million tokens of one's own, at this utilisation."""
+        return effective_usd_per_million(self.self_host_usd, self.tokens)
+
+    @property
+    def payback_months(self) -> Decimal | None:
+        """Months until units that are bought have paid for themselves; None: rented, or never."""
+        cost = self.setup.cost
+        if not isinstance(cost, Owned):
+            return None
+        running = cost.monthly.power + cost.monthly.people
+        return payback_months(cost.purchase_usd * self.units, self.api_usd, running * self.units)
+
+
+def figures(needs: Needs, price: ListPrice, setup: Setup) -> Figures:
+    """The figures of `needs` with a cloud's `price` and a `setup` of one's own.
+
+    Raises:
+        InvalidObject: nothing tells how big the model is, or the setup's accelerator is not known.
+    """
+    tokens, mix = needs.tokens_per_month, needs.request.mix
+    stated = needs.self_host.tokens_per_second
+    capacity = setup.capacity_tokens_per_month if stated is None else max(1, int(stated * SECONDS_A_MONTH))
+    plan, reached = _planned(needs, setup)
+    least = needs.self_host.minimum_units
+    if plan is not None:
+        least = max(least, ceil(needs.self_host.minimum_units * max(1, plan.accelerators) / setup.accelerators))
+    units = max(least, units_needed(ceil(tokens * needs.traffic.peak_to_average), capacity))
+    staying = tokens - int(tokens * needs.cloud_percent / 100)
+    blended = blended_usd_per_million(price, mix)
+    replicas = 0 if plan is None else units * setup.accelerators // max(1, plan.accelerators)
+    waiting = None if reached is None else _waiting(needs, reached, replicas)
+    local, cloud = _promises(needs, reached, waiting)
+    return Figures(
+        price=price,
+        setup=setup,
+        blended_usd_per_million=blended,
+        api_usd=tokens_usd(tokens, blended),
+        unit=setup.cost.monthly,
+        capacity_tokens=capacity,
+        units=units,
+        hybrid_units=max(least, units_needed(staying, capacity)),
+        hybrid_cloud_usd=tokens_usd(tokens - staying, blended),
+        utilization=Decimal(tokens) / (units * capacity),
+        plan=plan,
+        speed=reached,
+        replicas=replicas,
+        waiting=waiting,
+        local=local,
+        cloud=cloud,
+        tokens=tokens,
+        roofline_tokens=None if reached is None else _roofline_tokens(needs, reached, replicas, units),
+    )
+
+
+def wanted(needs: Needs) -> Wanted:
+    """The model as hardware is asked for it."""
+    return Wanted(
+        uri=needs.model.uri,
+        context_tokens=needs.model.context_tokens,
+        prompt_tokens=needs.request.prompt_tokens,
+        answer_tokens=needs.request.answer_tokens,
+        parameters=needs.model.parameters,
+    )
+
+
+def _planned(needs: Needs, setup: Setup) -> tuple[Plan | None, Speed | None]:
+    accelerator = find_accelerator(setup.accelerator)
+    plan = plan_on(accelerator, wanted(needs), needs.model.precision)
+    if plan is None:
+        return None, None
+    return plan, speed(accelerator, plan, needs.request.prompt_tokens, needs.request.answer_tokens)
+
+
+def _roofline_tokens(needs: Needs, reached: Speed, replicas: int, units: int) -> int:
+    a_second = requests_per_second(reached, needs.request.answer_tokens) * needs.request.mix.tokens
+    return int(a_second * SECONDS_A_MONTH * replicas / units)
+
+
+def _waiting(needs: Needs, reached: Speed, replicas: int) -> Waiting:
+    """The queue at the peak: a place is a sequence of a full batch, taken for as long as it is there."""
+    seconds = reached.sequences / requests_per_second(reached, needs.request.answer_tokens)
+    arrivals = needs.requests_per_second * float(needs.traffic.peak_to_average)
+    return Waiting(arrivals, seconds, max(1, replicas * reached.sequences))
+
+
+def _promises(needs: Needs, reached: Speed | None, waiting: Waiting | None) -> tuple[Promise | None, Promise | None]:
+    wished = needs.first_token
+    if wished is None:
+        return None, None
+    limit, percentile = wished.limit_milliseconds, wished.percentile
+    cloud = cloud_promise(place("cloud-api").first_token_milliseconds, limit, percentile)
+    if reached is None or waiting is None:
+        return None, cloud
+    return local_promise(reached.first_token_milliseconds, waiting, limit, percentile), cloud
