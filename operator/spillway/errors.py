@@ -7,13 +7,16 @@ SpillwayError
 ├── BadRequest(ValueError)            a caller's request cannot be served as it is: status, message, param, code
 ├── WatchExpired(LookupError)         a watch has to begin again with a list
 ├── LedgerUnreachable(ConnectionError)  the ledger cannot be read or written: nothing may be spent
+│   └── JournalUnwritable             the disk under the journal is full or broken: nothing may be spent
+├── JournalDamaged(ValueError)        a journal's bytes are not those that were written
 ├── LedgerConflict(RuntimeError)      somebody else wrote the ledger first: read it again
 ├── BudgetExhausted(RuntimeError)     the budget's window has not that much left
 ├── NotReserved(KeyError)             a reservation is settled or released that is not open (unknown, or a second time)
 ├── AlreadyReserved(KeyError)         a reservation's key is in use
-├── AddressRefused(OSError)           a host resolves to an address that may not be called
 ├── CredentialMissing(LookupError)    a target's credential or CA bundle is not there: reason and message
+├── MalformedShares(ValueError)       what a peer told of its work is not in the form that is told
 ├── NothingSent(ConnectionError)      an upstream could not be connected to
+│   └── AddressRefused                it is at an address that may not be called
 ├── ClientLeft(ConnectionError)       the caller is gone
 ├── ImpossibleEvent(RuntimeError)     the request machine was told what cannot happen where it is
 ├── StreamBroken(ValueError)          an upstream's event stream cannot be read
@@ -85,6 +88,14 @@ class LedgerUnreachable(SpillwayError, ConnectionError):
     """The ledger cannot be read or written. Nothing may be spent meanwhile."""
 
 
+class JournalUnwritable(LedgerUnreachable):
+    """What is spent could not be written down: the disk under the journal is full or broken."""
+
+
+class JournalDamaged(SpillwayError, ValueError):
+    """A journal is of another version, or its bytes are not those that were written: nothing of it is believed."""
+
+
 class LedgerConflict(SpillwayError, RuntimeError):
     """Somebody else wrote the ledger since it was read: read it again."""
 
@@ -99,10 +110,6 @@ class NotReserved(SpillwayError, KeyError):
 
 class AlreadyReserved(SpillwayError, KeyError):
     """A reservation is asked for under a key that is in use."""
-
-
-class AddressRefused(SpillwayError, OSError):
-    """A cloud host resolves to an address inside this machine or network that the administrator did not name."""
 
 
 class CredentialMissing(SpillwayError, LookupError):
@@ -156,8 +163,16 @@ class ImpossibleEvent(SpillwayError, RuntimeError):
     """The request machine was told what cannot happen in its state: a bug of ours; stop the request and charge it."""
 
 
+class MalformedShares(SpillwayError, ValueError):
+    """What a peer told of its work is not in the form that is told: ignore all of it, and count it."""
+
+
 class NothingSent(SpillwayError, ConnectionError):
     """An upstream could not be connected to: nothing of the request reached it."""
+
+
+class AddressRefused(NothingSent):
+    """A cloud host is at an address inside this machine or network that the administrator did not name."""
 
 
 class ClientLeft(SpillwayError, ConnectionError):

@@ -111,7 +111,8 @@ class Attempt:
     def _learn_usage(self, event: messages.UsageReported | messages.BodyComplete) -> None:
         if self._place is Place.LOCAL and event.usage is not None:
             usage, intake = event.usage, self._facts.intake
-            self._desk.pool.predictor.usage(intake.prompt_bytes, usage.prompt_tokens, usage.completion_tokens)
+            request_id = self._facts.request.request_id
+            self._desk.pool.fleet.answered(request_id, self._backend, intake.prompt_bytes, usage, self._desk.now())
 
     def _call(self) -> Call | None:
         """What to send; None when there is no way to send it."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from spillway.routing.facts import Route
-from spillway.routing.hold import Held, Pool, Verdict
+from spillway.routing.hold import Pool
+from spillway.routing.verdicts import Verdict
+from spillway.routing.waiting import Held
 
 
 class Asker(Protocol):
@@ -21,8 +23,9 @@ class Asker(Protocol):
 class Desk:
     """Hands the pool's verdicts out, one at a time, and wakes it when its time has come. `now` counts seconds."""
 
-    def __init__(self, route: Route, now: Callable[[], float]) -> None:
-        self.pool = Pool(route)
+    def __init__(self, route: Route, now: Callable[[], float], gateway: str = "") -> None:
+        """`gateway` is the name of this one among those that share the replicas."""
+        self.pool = Pool(route, gateway)
         self.now = now
         self._addresses: dict[str, str] = {}
         self._askers: dict[str, Asker] = {}
@@ -46,7 +49,7 @@ class Desk:
     def set_replicas(self, ready: Mapping[str, str], loading: int) -> None:
         """Take in the ready pods (name to host:port), and how many exist that are not ready."""
         self._addresses = dict(ready)
-        self.pool.set_replicas(frozenset(ready), loading)
+        self.pool.fleet.set_replicas(frozenset(ready), loading)
         self.pump()
 
     def ask(self, held: Held, asker: Asker) -> None:

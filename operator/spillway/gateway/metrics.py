@@ -85,7 +85,7 @@ class Metrics:
             name = desk.route.name
             self._held.labels(name).set(desk.pool.held)
             self._in_flight.labels(name).set(desk.pool.in_flight)
-            self._pending.labels(name).set(desk.pool.pending_tokens)
+            self._pending.labels(name).set(desk.pool.fleet.pending_tokens)
         return generate_latest(self._registry)
 
     def _gauge(self, name: str, documentation: str) -> Gauge:

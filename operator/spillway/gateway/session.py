@@ -25,10 +25,14 @@ from spillway.gateway.ledger import Ledger
 from spillway.gateway.observed import Observer
 from spillway.gateway.upstream import Upstreams
 from spillway.routing import messages
-from spillway.routing.hold import Held, Verdict
+from spillway.routing.facts import Intake
 from spillway.routing.messages import Record
 from spillway.routing.outcomes import Outcome, Place, Reason
 from spillway.routing.request import start, step
+from spillway.routing.verdicts import Verdict
+from spillway.routing.waiting import Held
+
+CALLER_AT_MOST: Final = 64
 
 _log: Final = structlog.get_logger("spillway.gateway.session")
 
@@ -151,8 +155,8 @@ class Session:
                     pool.occupy_target(backend)
             case messages.Prefilled(replica):
                 pool.prefilled(request_id, replica, now)
-            case messages.Vacate(_, _, trouble):
-                self._vacate(trouble=trouble)
+            case messages.Vacate(_, _, trouble, abandoned):
+                self._vacate(trouble=trouble, abandoned=abandoned)
             case messages.Dispatch():
                 self._dispatch(command)
             case messages.SetTimer(attempt, at):
@@ -187,15 +191,17 @@ class Session:
             stays_because=command.stays_because,
             excluded_replicas=command.excluded_replicas,
             after_failure=command.after_failure,
+            caller=_caller(facts.intake),
         )
         self._desk.ask(self._held, self)
 
-    def _vacate(self, *, trouble: bool) -> None:
+    def _vacate(self, *, trouble: bool, abandoned: bool) -> None:
         if self._occupied is None:
             raise RuntimeError("vacated what was not occupied")
         (place, backend), self._occupied = self._occupied, None
         if place is Place.LOCAL:
-            self._desk.pool.vacate(self._facts.request.request_id, backend, self._desk.now(), trouble=trouble)
+            request_id, now = self._facts.request.request_id, self._desk.now()
+            self._desk.pool.vacate(request_id, backend, now, trouble=trouble, abandoned=abandoned)
         else:
             self._desk.pool.vacate_target(backend)
 
@@ -282,7 +288,7 @@ class Session:
         for attempt in self._attempts:
             self._abort(attempt)
         if self._occupied is not None:
-            self._vacate(trouble=False)
+            self._vacate(trouble=False, abandoned=True)
         charged = sum(self._reserved.values())
         for key, micros in self._reserved.items():
             self._spawn(self._money().settle(key, micros))
@@ -304,3 +310,9 @@ class Session:
                 usage=state.usage,
             )
         )
+
+
+def _caller(intake: Intake) -> str:
+    """Who asks, as the body says it: its answers' lengths are learnt together. Empty when it says nothing."""
+    named = intake.payload.get("user")
+    return named[:CALLER_AT_MOST] if isinstance(named, str) else ""

@@ -2,8 +2,10 @@
 
 A request is bound to a replica late: it waits here until some replica's pending prefill falls under a short lead, so
 that the decision is made with hindsight. One that may leave waits at most until its slack is used, then stays if it
-still makes its SLO, else spills. One that may not leave waits in a bounded queue until its deadline. An idle replica
-means that nobody waits.
+still makes its SLO, else spills. One that may not leave waits in a bounded queue until its deadline, unless it is plain
+at once that its turn will not come by then. An idle replica means that nobody waits.
+
+Whatever it is asked, the pool looks at the replicas once and at the ends of sorted lines, never at all that wait.
 
 The pool does no I/O and reads no clock: it is told, it is asked `next` until that has nothing to say, and it says when
 to ask again.
@@ -11,159 +13,118 @@ to ask again.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+from spillway.api.v1alpha1 import EngineType
 from spillway.routing.facts import Route
+from spillway.routing.fleet import Fleet, Seen
 from spillway.routing.outcomes import Reason
-from spillway.routing.saturation import Predictor, Replica, Stay
+from spillway.routing.replica import Replica
+from spillway.routing.saturation import Capacity, Predictor
+from spillway.routing.verdicts import Cloud, Local, Refusal, Verdict
+from spillway.routing.waiting import Entry, Group, Held, Moments, Waiting
 
 LEAD_SECONDS: Final = 0.2
-"""How much prefill a replica is given ahead: less costs throughput on a fast engine, more is decided blindly."""
-SHUN_SECONDS: Final = 1.0
-"""A replica that failed is left alone until the watch had time to see it."""
-KV_SHARE: Final = 0.9
+"""How much prefill a replica is given ahead: less costs throughput on a fast engine, more is decided blindly.
+
+Gateways that share replicas divide it, so that together they give a replica no more than one would."""
+CROWDED_LEADS: Final = 2.0
+"""A replica that others gave so many leads of prefill is full for us too, whatever is our own there."""
 WAKE_AT_LEAST_SECONDS: Final = 0.005
 LOADING_RETRY_SECONDS: Final = 15
+LOOK_AHEAD: Final = 16
+"""How many are tried, in order, when the KV cache has no room for the first: the rest is not looked at."""
+SURE_AFTER_OBSERVATIONS: Final = 10
+"""Before so many prefills were seen, nobody is refused for a wait that is only predicted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A request as the pool sees it.
+class _Turn:
+    """What is open to one group at one moment: replicas by their load, or none; a spill, or none."""
 
-    `targets` are those still open to it, in order: empty when it may not leave, for `stays_because`.
-    """
-
-    request_id: str
-    arrived: float
-    prompt_tokens: int
-    output_tokens: int | None
-    streams: bool
-    targets: tuple[str, ...]
-    stays_because: Reason
-    excluded_replicas: frozenset[str] = frozenset()
-    after_failure: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """Stay: dispatch to `replica`, where the first token is predicted after `predicted_seconds`."""
-
-    replica: str
-    reason: Reason
-    predicted_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """Spill to `target`."""
-
-    target: str
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Nobody can serve it in time."""
-
-    reason: Reason
-    retry_after_seconds: int
-
-
-Verdict = Local | Cloud | Refusal
+    group: Group
+    replicas: list[Seen]
+    open_replicas: list[Seen]
+    spill: Cloud | None
 
 
 class Pool:
-    """Held requests and the replicas' ledger of one deployment."""
+    """Held requests and the replicas' ledger of one deployment.
 
-    def __init__(self, route: Route) -> None:
+    `gateway` is the name of the one that asks: of replicas that are equally free, each prefers others.
+    """
+
+    def __init__(self, route: Route, gateway: str = "") -> None:
         self.route = route
         self.predictor = Predictor()
-        self._replicas: dict[str, Replica] = {}
-        self._held: dict[str, Held] = {}
+        self.fleet = Fleet(self.predictor, gateway)
+        self._waiting = Waiting()
+        self._fresh: list[str] = []
         self._open_at_target: Counter[str] = Counter()
-        self._loading = 0
 
     @property
     def held(self) -> int:
         """How many requests wait."""
-        return len(self._held)
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests replicas work on."""
-        return sum(len(replica.stays) for replica in self._replicas.values())
-
-    @property
-    def pending_tokens(self) -> int:
-        """Prompt tokens dispatched and not yet at their first token, over all replicas."""
-        return sum(replica.pending_tokens for replica in self._replicas.values())
-
-    def set_replicas(self, ready: frozenset[str], loading: int) -> None:
-        """Take in which replicas are ready, and how many pods exist that are not.
-
-        What runs on one that went stays counted to its end.
-        """
-        for name in sorted(ready):
-            self._replicas.setdefault(name, Replica(name)).ready = True
-        for name, replica in list(self._replicas.items()):
-            replica.ready = name in ready
-            if not replica.ready and not replica.stays:
-                del self._replicas[name]
-        self._loading = loading
+        return len(self._waiting)
 
     def ask(self, held: Held) -> None:
         """Let a request in; its verdict comes out of `next`, now or later."""
-        self._held[held.request_id] = held
+        slo, beta = self.route.slo_ttft_seconds, self.predictor.beta
+        own = self.predictor.own_seconds(held.prompt_tokens)
+        moments = Moments(
+            slack_ends=held.arrived + max(0.0, min(slo - self.predictor.cloud_ttft_seconds, beta * slo - own)),
+            expires=held.arrived + max(0.0, slo - own),
+            deadline=held.arrived + self.route.max_wait_seconds,
+        )
+        self._waiting.add(held, moments)
+        self._fresh.append(held.request_id)
 
     def withdraw(self, request_id: str) -> None:
         """Forget a request that left before its verdict."""
-        self._held.pop(request_id, None)
+        self._waiting.remove(request_id)
 
     def next(self, now: float) -> tuple[str, Verdict] | None:
         """One verdict that can be given now, or None. The caller carries it out (`occupy`) before it asks again."""
-        self._release_silent_prefills(now)
-        for held in sorted(self._held.values(), key=self._expiry):
-            verdict = self._judge(held, now)
-            if verdict is not None:
-                del self._held[held.request_id]
-                return held.request_id, verdict
-        return None
+        self.fleet.release_silent(now)
+        if not self._waiting:
+            self._fresh.clear()
+            return None
+        turns = self._turns(now)
+        found = (
+            self._served(turns, now) or self._due(turns, now) or self._crowded_out(turns, now) or self._vain(turns, now)
+        )
+        if found is None:
+            return None
+        entry, verdict = found
+        self._waiting.remove(entry.held.request_id)
+        return entry.held.request_id, verdict
 
     def next_wake(self, now: float) -> float | None:
         """When `next` may have something to say though nothing happened until then; None while nobody waits."""
-        if not self._held:
+        if not self._waiting:
             return None
-        moments = [self._deadline(held) for held in self._held.values()]
-        for replica in self._replicas.values():
-            moments.append(now + self.predictor.backlog_seconds(replica, now) - LEAD_SECONDS)
-            moments.append(replica.shunned_until)
-            moments.extend(
-                stay.dispatched + stay.predicted_seconds
-                for stay in replica.stays.values()
-                if stay.pending and not stay.streams
-            )
+        moments = [
+            (group.by_slack if self._overflow(group) else group.by_deadline)[0][0] for group in self._waiting.groups
+        ]
+        moments.extend(moment - self._lead() for moment in self.fleet.free_at(now))
+        moments.extend(self.fleet.wakes())
         ahead = [moment for moment in moments if moment > now]
         return max(min(ahead), now + WAKE_AT_LEAST_SECONDS) if ahead else None
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests of this gateway replicas work on."""
+        return self.fleet.in_flight
+
     def occupy(self, held: Held, replica_name: str, now: float) -> None:
         """Count `held` on a replica from now on."""
-        replica = self._replicas[replica_name]
-        predicted = self.predictor.ttft_seconds(replica, held.prompt_tokens, now)
-        if not any(stay.pending for stay in replica.stays.values()):
-            replica.head_since = now
-        replica.stays[held.request_id] = Stay(
-            prompt_tokens=held.prompt_tokens,
-            resident_tokens=held.prompt_tokens + self._output_tokens(held),
-            arrived=held.arrived,
-            dispatched=now,
-            predicted_seconds=predicted,
-            streams=held.streams,
-            in_time=now - held.arrived + predicted <= self.route.slo_ttft_seconds,
-        )
+        self.fleet.occupy(held, replica_name, self.capacity, self.route.slo_ttft_seconds, now)
 
     def occupy_target(self, target: str) -> None:
         """Count one more request that is open at a target."""
@@ -175,127 +136,149 @@ class Pool:
 
     def prefilled(self, request_id: str, replica_name: str, now: float) -> None:
         """Its first token came."""
-        replica = self._replicas[replica_name]
-        stay = replica.stays[request_id]
-        if stay.pending and stay.streams:
-            self.predictor.first_token(replica, stay, self.route.slo_ttft_seconds, now)
-        stay.pending = False
-        replica.head_since = now
+        self.fleet.prefilled(request_id, replica_name, self.route.slo_ttft_seconds, now)
 
-    def vacate(self, request_id: str, replica_name: str, now: float, *, trouble: bool) -> None:
-        """It ended on that replica; with `trouble` the replica is left alone for a moment."""
-        replica = self._replicas[replica_name]
-        stay = replica.stays.pop(request_id)
-        if stay.pending:
-            replica.head_since = now
-        if trouble:
-            replica.shunned_until = now + SHUN_SECONDS
-        if not replica.ready and not replica.stays:
-            del self._replicas[replica_name]
+    def vacate(self, request_id: str, replica_name: str, now: float, *, trouble: bool, abandoned: bool = False) -> None:
+        """It ended on that replica; with `trouble` the replica is left alone for a moment.
 
-    def snapshot(self) -> Mapping[str, tuple[int, int]]:
-        """Pending prompt tokens and requests in flight by replica."""
-        return {name: (replica.pending_tokens, len(replica.stays)) for name, replica in self._replicas.items()}
+        An `abandoned` prompt frees a vLLM at once, while Ollama reads it to its end.
+        """
+        reads_on = abandoned and self.route.engine is EngineType.OLLAMA
+        self.fleet.vacate(request_id, replica_name, now, trouble=trouble, reads_on=reads_on)
 
-    def _judge(self, held: Held, now: float) -> Verdict | None:
-        usable = self._usable(held, now)
-        if not usable:
-            return self._judge_without_replicas(held, now)
-        best = min(usable, key=lambda replica: (self.predictor.backlog_seconds(replica, now), len(replica.stays)))
-        waited = now - held.arrived
-        predicted = self.predictor.ttft_seconds(best, held.prompt_tokens, now)
-        in_time = waited + predicted <= self.predictor.beta * self.route.slo_ttft_seconds
-        open_now = self.predictor.backlog_seconds(best, now) <= LEAD_SECONDS and self._has_room(best, held)
-        spill = self._spill(held, _overflow(held))
-        if spill is not None:
-            if open_now and in_time:
-                return Local(best.name, Reason.DEFAULT, predicted)
-            if now < self._expiry(held) and not open_now:
-                return None
-            return Local(best.name, Reason.DEFAULT, predicted) if in_time and self._has_room(best, held) else spill
-        if open_now:
-            return Local(best.name, Reason.DEFAULT if in_time else _why_it_stays(held), predicted)
-        return self._wait_or_refuse(held, _why_it_stays(held), now)
+    @property
+    def capacity(self) -> Capacity:
+        """What one replica takes at once, by the plan."""
+        return Capacity(self.route.kv_capacity_tokens)
 
-    def _usable(self, held: Held, now: float) -> list[Replica]:
-        """Replicas that may take it: one that already failed it only when there is no other."""
-        usable = [replica for replica in self._replicas.values() if replica.usable(now)]
-        return [replica for replica in usable if replica.name not in held.excluded_replicas] or usable
+    # --- who is next ---
 
-    def _judge_without_replicas(self, held: Held, now: float) -> Verdict | None:
-        reason = self._absence()
-        spill = self._spill(held, _overflow(held) if held.after_failure else reason)
-        return spill if spill is not None else self._wait_or_refuse(held, reason, now)
+    def _turns(self, now: float) -> list[_Turn]:
+        loads = self.fleet.loads(now)
+        lead = self._lead()
+        turns = []
+        for group in self._waiting.groups:
+            mine = [load for load in loads if load[3].name not in group.excluded_replicas] or loads
+            if mine:
+                free = [
+                    load
+                    for load in mine
+                    if load[0] <= CROWDED_LEADS * LEAD_SECONDS and self.fleet.own_backlog_seconds(load[3], now) <= lead
+                ]
+                turns.append(_Turn(group, mine, sorted(free), self._overflow(group)))
+            else:
+                reason = Reason.BACKEND_ERROR if group.after_failure else self.fleet.absence()
+                turns.append(_Turn(group, [], [], self._spill(group.targets, reason)))
+        return turns
 
-    def _absence(self) -> Reason:
-        if any(replica.ready for replica in self._replicas.values()):
-            return Reason.BACKEND_ERROR  # there are replicas, and all of them just failed this request
-        return Reason.LOADING if self._loading else Reason.NO_ENDPOINTS
+    def _served(self, turns: list[_Turn], now: float) -> tuple[Entry, Verdict] | None:
+        """The earliest expiry for which a replica is open and has room."""
+        lines = [
+            ((moment, serial, entry, turn) for moment, serial, entry in _order(turn))
+            for turn in turns
+            if turn.open_replicas
+        ]
+        for _, _, entry, turn in islice(heapq.merge(*lines, key=lambda place: place[:2]), LOOK_AHEAD):
+            tokens = entry.held.prompt_tokens + self.fleet.output_tokens(entry.held)
+            for _, _, _, replica in turn.open_replicas:
+                if self.predictor.has_room(replica, tokens, self.capacity):
+                    return entry, self._bind(entry, replica, turn.spill, now)
+        return None
 
-    def _spill(self, held: Held, reason: Reason) -> Cloud | None:
-        if reason not in self.route.spill_reasons:
+    def _bind(self, entry: Entry, replica: Replica, spill: Cloud | None, now: float) -> Verdict:
+        held = entry.held
+        predicted = self.fleet.predict(held, replica, self.capacity, now)
+        in_time = now - held.arrived + predicted <= self.predictor.beta * self.route.slo_ttft_seconds
+        if spill is not None and not in_time:
+            return spill
+        return Local(replica.name, Reason.DEFAULT if in_time else _why_it_stays(held), predicted)
+
+    def _due(self, turns: list[_Turn], now: float) -> tuple[Entry, Verdict] | None:
+        """One whose time is up: it stays if it still makes its SLO, spills if it may, is refused else."""
+        for turn in turns:
+            moment, _, entry = _first(turn)
+            if turn.spill is not None and not turn.replicas:
+                return entry, turn.spill
+            if moment > now:
+                continue
+            if turn.spill is not None:
+                return entry, self._bind(entry, min(turn.replicas)[3], turn.spill, now)
+            return entry, self._refusal(entry.held, turn, now)
+        return None
+
+    def _crowded_out(self, turns: list[_Turn], now: float) -> tuple[Entry, Verdict] | None:
+        """The newest of more than the queue may hold; those that may overflow are not in it."""
+        queued = [turn for turn in turns if turn.spill is None]
+        if sum(len(turn.group) for turn in queued) <= self.route.max_held:
+            return None
+        newest, turn = max(((turn.group.by_deadline[-1], turn) for turn in queued), key=lambda last: last[0][:2])
+        return newest[2], self._refusal(newest[2].held, turn, now)
+
+    def _vain(self, turns: list[_Turn], now: float) -> tuple[Entry, Verdict] | None:
+        """One that just came and whose turn will not come in time: it is told now, not after it has waited for it.
+
+        Only for what has nowhere else to go, and only once the prediction rests on what was seen.
+        """
+        while self._fresh:
+            entry = self._waiting.find(self._fresh.pop())
+            if entry is None or entry.held.targets or self.predictor.prefill.observations < SURE_AFTER_OBSERVATIONS:
+                continue
+            turn = next(turn for turn in turns if _holds(turn.group, entry.held))
+            if not turn.replicas:
+                continue
+            most = entry.moments.deadline - now
+            if self._queue_seconds(turn.replicas) <= most:
+                continue  # behind all that wait it would still be in time
+            requests, tokens = self._waiting.ahead_of(entry)
+            if self.fleet.queue_seconds(turn.replicas, requests, tokens, self.capacity) > most:
+                return entry, self._refusal(entry.held, turn, now)
+        return None
+
+    def _lead(self) -> float:
+        return LEAD_SECONDS / (1 + self.fleet.active_peers)
+
+    def _refusal(self, held: Held, turn: _Turn, now: float) -> Refusal:
+        if not turn.replicas:
+            return Refusal(self.fleet.absence(), self._retry_after_seconds(now))
+        return Refusal(_why_it_stays(held), self._retry_after_seconds(now))
+
+    def _retry_after_seconds(self, now: float) -> int:
+        """Until what is here now is through."""
+        loads = self.fleet.loads(now)
+        if not loads:
+            return LOADING_RETRY_SECONDS
+        return max(1, min(60, math.ceil(self._queue_seconds(loads))))
+
+    def _queue_seconds(self, loads: list[Seen]) -> float:
+        """Until all that wait are dispatched."""
+        return self.fleet.queue_seconds(loads, len(self._waiting), self._waiting.prompt_tokens, self.capacity)
+
+    def _overflow(self, group: Group) -> Cloud | None:
+        """Where it would spill while there are replicas."""
+        return self._spill(group.targets, Reason.BACKEND_ERROR if group.after_failure else Reason.SATURATED)
+
+    def _spill(self, targets: tuple[str, ...], reason: Reason) -> Cloud | None:
+        if not targets or reason not in self.route.spill_reasons:
             return None
         for target in self.route.targets:
-            free = self._open_at_target[target.name] < target.max_concurrent_requests
-            if free and target.name in held.targets:
+            if target.name in targets and self._open_at_target[target.name] < target.max_concurrent_requests:
                 return Cloud(target.name, reason)
         return None
 
-    def _wait_or_refuse(self, held: Held, reason: Reason, now: float) -> Refusal | None:
-        ahead = sum(
-            1 for other in self._held.values() if other.arrived < held.arrived and not self._may_overflow(other)
-        )
-        if now >= self._deadline(held) or ahead >= self.route.max_held:
-            return Refusal(reason, self._retry_after_seconds(now))
-        return None
 
-    def _retry_after_seconds(self, now: float) -> int:
-        ready = [replica for replica in self._replicas.values() if replica.ready]
-        if not ready:
-            return LOADING_RETRY_SECONDS
-        backlog = sum(self.predictor.backlog_seconds(replica, now) for replica in ready)
-        waiting = sum(held.prompt_tokens for held in self._held.values()) * self.predictor.prefill.seconds_per_token()
-        return max(1, min(60, math.ceil((backlog + waiting) / len(ready))))
+def _order(turn: _Turn) -> Iterator[tuple[float, int, Entry]]:
+    return iter(turn.group.by_expiry if turn.spill is None else turn.group.by_slack)
 
-    def _has_room(self, replica: Replica, held: Held) -> bool:
-        capacity = self.route.kv_capacity_tokens
-        if capacity is None or not replica.stays:
-            return True
-        return replica.resident_tokens + held.prompt_tokens + self._output_tokens(held) <= KV_SHARE * capacity
 
-    def _output_tokens(self, held: Held) -> int:
-        expected = round(self.predictor.output_tokens)
-        return expected if held.output_tokens is None else min(expected, held.output_tokens)
+def _first(turn: _Turn) -> tuple[float, int, Entry]:
+    return turn.group.by_deadline[0] if turn.spill is None else turn.group.by_slack[0]
 
-    def _expiry(self, held: Held) -> float:
-        """When its slack is used: for the order of service too, so that what may not leave competes on equal terms."""
-        own = self.predictor.own_seconds(held.prompt_tokens)
-        slo = self.route.slo_ttft_seconds
-        if not self._may_overflow(held):
-            return held.arrived + max(0.0, slo - own)
-        return held.arrived + max(0.0, min(slo - self.predictor.cloud_ttft_seconds, self.predictor.beta * slo - own))
 
-    def _deadline(self, held: Held) -> float:
-        """When the pool must have answered."""
-        return self._expiry(held) if self._may_overflow(held) else held.arrived + self.route.max_wait_seconds
-
-    def _may_overflow(self, held: Held) -> bool:
-        return self._spill(held, _overflow(held)) is not None
-
-    def _release_silent_prefills(self, now: float) -> None:
-        """A unary answer has no first token: its prompt counts as prefilled when that was predicted."""
-        for replica in self._replicas.values():
-            for stay in replica.stays.values():
-                if stay.pending and not stay.streams and now >= stay.dispatched + stay.predicted_seconds:
-                    stay.pending = False
-                    replica.head_since = now
+def _holds(group: Group, held: Held) -> bool:
+    places = (held.targets, held.after_failure, held.excluded_replicas)
+    return (group.targets, group.after_failure, group.excluded_replicas) == places
 
 
 def _why_it_stays(held: Held) -> Reason:
     """Why it is not in the cloud though it waits here: it may not, or no target takes one more for that reason."""
     return Reason.SATURATED if held.targets else held.stays_because
-
-
-def _overflow(held: Held) -> Reason:
-    """Why it would spill while there are replicas."""
-    return Reason.BACKEND_ERROR if held.after_failure else Reason.SATURATED

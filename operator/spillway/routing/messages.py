@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spillway.routing.facts import Usage
-from spillway.routing.hold import Verdict
 from spillway.routing.outcomes import Outcome, Place, Reason
+from spillway.routing.verdicts import Verdict
 
 # --- events: the only way in which a machine learns anything ---
 
@@ -201,11 +201,12 @@ class Prefilled:
 
 @dataclass(frozen=True, slots=True)
 class Vacate:
-    """It is done there; `trouble` when that failed it."""
+    """It is done there; `trouble` when that failed it, `abandoned` when it was stopped before its end."""
 
     place: Place
     backend: str
     trouble: bool
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from typing import Final, TypeVar
 
 from spillway.errors import ImpossibleEvent
 from spillway.routing.budget import cost_micros
-from spillway.routing.hold import Cloud, Local, Refusal
 from spillway.routing.messages import (
     AbortUpstream,
     Accepted,
@@ -64,11 +63,15 @@ from spillway.routing.messages import (
 )
 from spillway.routing.outcomes import Outcome, Place, Reason
 from spillway.routing.state import Phase, Request, State
+from spillway.routing.verdicts import Cloud, Local, Refusal
 
 T = TypeVar("T")
 
 MAX_DISPATCHES: Final = 4
 """Attempts for one request: enough for a replica, its neighbour and two targets, too few to feed a storm."""
+
+ENGINE_FULL: Final = 503
+"""What an engine answers at the limit of its queue (vLLM's --max-num-queued-reqs, Ollama's OLLAMA_MAX_QUEUE)."""
 
 
 class Fault(Enum):
@@ -178,7 +181,8 @@ def _connect_failed(state: State, _event: ConnectFailed, _now: float) -> Step:
 
 def _refused(state: State, event: UpstreamRefused, _now: float) -> Step:
     if fault_of(event.status) is Fault.UPSTREAM:
-        return _again(state, served=False)
+        full = event.status == ENGINE_FULL and state.replica is not None
+        return _again(state, served=False, failure=not full)
     state, freed = _free(state, served=False, trouble=False)
     return _finish(
         state, Outcome.REJECTED, event.status, CancelTimer(state.attempt), *freed, PassThrough(state.attempt)
@@ -190,13 +194,15 @@ def _lost(state: State, _event: UpstreamLost, _now: float) -> Step:
 
 
 def _late(state: State, _event: TimerFired, _now: float) -> Step:
-    return _again(state, served=True, first=(AbortUpstream(state.attempt),))
+    return _again(state, served=True, abandoned=True, first=(AbortUpstream(state.attempt),))
 
 
-def _again(state: State, *, served: bool, first: tuple[Command, ...] = ()) -> Step:
-    """The attempt failed before its first byte: free what it held and try elsewhere."""
+def _again(
+    state: State, *, served: bool, abandoned: bool = False, failure: bool = True, first: tuple[Command, ...] = ()
+) -> Step:
+    """The attempt failed before its first byte: free what it held and try elsewhere. Saturation is no `failure`."""
     failed = state
-    state, freed = _free(state, served=served, trouble=True)
+    state, freed = _free(state, served=served, trouble=True, abandoned=abandoned)
     commands = (*first, CancelTimer(failed.attempt), *freed)
     if state.dispatches >= MAX_DISPATCHES:
         state = replace(state, reason=Reason.BACKEND_ERROR)
@@ -205,7 +211,7 @@ def _again(state: State, *, served: bool, first: tuple[Command, ...] = ()) -> St
         state,
         phase=Phase.HOLDING,
         attempt=state.attempt + 1,
-        after_failure=True,
+        after_failure=state.after_failure or failure,
         excluded_replicas=state.excluded_replicas | ({failed.replica} if failed.replica else set()),
         closed_targets=state.closed_targets | ({failed.offer.name} if failed.offer else set()),
     )
@@ -262,7 +268,7 @@ def _gone_reserving(state: State, _event: ClientGone, _now: float) -> Step:
 
 def _gone_under_way(state: State, _event: ClientGone, _now: float) -> Step:
     stop = (AbortUpstream(state.attempt), CancelTimer(state.attempt))
-    state, freed = _free(state, served=True, trouble=False)
+    state, freed = _free(state, served=True, trouble=False, abandoned=True)
     if state.place is Place.LOCAL:
         return _finish(state, Outcome.CLIENT_GONE, 499, *stop, *freed)
     return replace(state, phase=Phase.SETTLING, outcome=Outcome.CLIENT_GONE), (*stop, *freed)
@@ -272,10 +278,10 @@ def _nothing(state: State, _event: Event, _now: float) -> Step:
     return state, ()
 
 
-def _free(state: State, *, served: bool, trouble: bool) -> tuple[State, tuple[Command, ...]]:
+def _free(state: State, *, served: bool, trouble: bool, abandoned: bool = False) -> tuple[State, tuple[Command, ...]]:
     """Give back the replica or the money of this attempt: law 2, 3 and 5 in one place."""
     if state.replica is not None:
-        return replace(state, replica=None), (Vacate(Place.LOCAL, state.replica, trouble),)
+        return replace(state, replica=None), (Vacate(Place.LOCAL, state.replica, trouble, abandoned),)
     offer = _the(state.offer)
     vacate = Vacate(Place.CLOUD, offer.name, trouble)
     if not served:

@@ -8,8 +8,10 @@ import pytest
 
 from routing_values import SPILL_REASONS, TARGET, route
 from spillway.routing.facts import Route
-from spillway.routing.hold import Cloud, Held, Local, Pool, Refusal, Verdict
+from spillway.routing.hold import Pool
 from spillway.routing.outcomes import Reason
+from spillway.routing.verdicts import Cloud, Local, Refusal, Verdict
+from spillway.routing.waiting import Held
 
 
 def held(name: str, *, arrived: float = 0.0, tokens: int = 400, leaves: bool = True, **changes: object) -> Held:
@@ -20,7 +22,7 @@ def held(name: str, *, arrived: float = 0.0, tokens: int = 400, leaves: bool = T
 
 def pool(*replicas: str, loading: int = 0, **changes: object) -> Pool:
     made = Pool(route(**changes))
-    made.set_replicas(frozenset(replicas), loading)
+    made.fleet.set_replicas(frozenset(replicas), loading)
     return made
 
 
@@ -168,7 +170,7 @@ def test_a_replica_that_becomes_ready_serves_those_who_waited_for_it() -> None:
     made = pool(loading=1)
     request = held("r", leaves=False)
     ask(made, 0.0, request)
-    made.set_replicas(frozenset({"a"}), 0)
+    made.fleet.set_replicas(frozenset({"a"}), 0)
     assert isinstance(drain(made, 4.0, {"r": request})["r"], Local)
 
 
@@ -176,7 +178,7 @@ def test_a_failed_replica_is_left_alone_and_tried_again_when_there_is_no_other()
     made = pool("a")
     first = held("r", leaves=False)
     ask(made, 0.0, first)
-    made.vacate("r", "a", 0.1, trouble=True)
+    made.vacate("r", "a", 0.1, trouble=True, abandoned=False)
     again = held("r", leaves=False, excluded_replicas=frozenset({"a"}), after_failure=True)
     assert ask(made, 0.1, again) == {}
     wake = made.next_wake(0.1)
@@ -195,10 +197,10 @@ def test_a_failed_request_goes_to_the_other_replica() -> None:
 def test_a_replica_that_left_keeps_its_count_until_its_requests_end() -> None:
     made = pool("a", "b")
     ask(made, 0.0, held("r1", tokens=900), held("r2", tokens=900))
-    made.set_replicas(frozenset({"b"}), 0)
-    assert made.in_flight == 2
-    made.vacate("r1", "a", 1.0, trouble=False)
-    assert made.snapshot().keys() == {"b"}
+    made.fleet.set_replicas(frozenset({"b"}), 0)
+    assert made.fleet.in_flight == 2
+    made.vacate("r1", "a", 1.0, trouble=False, abandoned=False)
+    assert made.fleet.own().keys() == {"b"}
 
 
 def test_a_unary_request_counts_as_prefilled_when_that_was_predicted() -> None:
@@ -218,7 +220,7 @@ def test_a_full_kv_cache_is_not_filled_further() -> None:
     made.prefilled("r1", "a", 0.2)
     second = held("r2", arrived=0.2, tokens=200, leaves=False)
     assert ask(made, 0.2, second) == {}
-    made.vacate("r1", "a", 0.5, trouble=False)
+    made.vacate("r1", "a", 0.5, trouble=False, abandoned=False)
     assert isinstance(drain(made, 0.5, {"r2": second})["r2"], Local)
 
 
@@ -240,7 +242,7 @@ def test_the_prediction_follows_engines_that_are_faster_or_slower_than_assumed(s
         ask(made, now, request)
         now += 0.03 + tokens / speed
         made.prefilled(request.request_id, "a", now)
-        made.vacate(request.request_id, "a", now, trouble=False)
+        made.vacate(request.request_id, "a", now, trouble=False, abandoned=False)
     assert made.predictor.own_seconds(2000) == pytest.approx(0.03 + 2000 / speed, rel=0.15)
 
 

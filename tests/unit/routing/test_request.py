@@ -9,10 +9,10 @@ import pytest
 from spillway.errors import ImpossibleEvent
 from spillway.routing import messages as m
 from spillway.routing.facts import Price, Usage
-from spillway.routing.hold import Cloud, Local, Refusal
 from spillway.routing.outcomes import Outcome, Place, Reason
 from spillway.routing.request import MAX_DISPATCHES, TRANSITIONS, start, step
 from spillway.routing.state import Offer, Phase, Request, State
+from spillway.routing.verdicts import Cloud, Local, Refusal
 
 PRICE = Price(2_500_000, 10_000_000, 1_250_000)
 OFFER = Offer("openai", PRICE, lambda: 20_000, timeout_seconds=60)
