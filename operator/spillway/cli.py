@@ -95,6 +95,9 @@ def gateway(
     ca_dir: Annotated[Path, typer.Option(help="Folder with <configmap>/<key>, private CAs of targets.")] = Path(
         "/var/run/spillway/ca"
     ),
+    journal_dir: Annotated[
+        Path | None, typer.Option(help="Folder that outlives this process, for what it owes. Absent: memory.")
+    ] = None,
     allowed_hosts: Annotated[str, typer.Option(help="Cloud hosts that targets may name, by commas.")] = "",
     unlabelled_namespace_may_leave: Annotated[
         str,
@@ -117,6 +120,7 @@ def gateway(
             allowed_hosts=frozenset(host.strip() for host in allowed_hosts.split(",") if host.strip()),
             unlabelled_namespace_may_leave=unlabelled_namespace_may_leave,
             host=host,
+            journal_dir=journal_dir,
             port=port,
         )
     )

@@ -18,6 +18,7 @@ from spillway.errors import Conflict, Forbidden, LedgerConflict, LedgerUnreachab
 from spillway.gateway.account import Lease, advance
 from spillway.gateway.kube import KubeClient
 from spillway.gateway.ledger import Ledger
+from spillway.gateway.purse import Purse
 from spillway.gateway.ledger_store import KubeLedgerStore
 from spillway.gateway.routes import Replicas
 from spillway.gateway.store import Snapshot
@@ -119,6 +120,7 @@ def deployment(namespace: str, name: str = "chat") -> dict[str, Any]:
         "spec": {
             "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"},
             "accelerator": {"profile": "l4-24gb"},
+            "cache": {"mode": "Ephemeral"},
         },
     }
 
@@ -242,7 +244,7 @@ async def test_the_api_server_itself_refuses_to_pass_the_limit(ledger: KubeLedge
 async def test_gateways_spend_from_one_ledger_and_it_adds_up(
     ledger: KubeLedgerStore, api: KubeAPI, namespace: str
 ) -> None:
-    ledgers = [Ledger("chat", ledger, f"pod-{n}:1", lambda: datetime.now(UTC), time.monotonic) for n in range(3)]
+    ledgers = [Ledger("chat", ledger, Purse(f"pod-{n}:1"), lambda: datetime.now(UTC), time.monotonic) for n in range(3)]
     spent = 0
 
     async def spend(number: int) -> None:

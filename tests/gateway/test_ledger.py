@@ -13,6 +13,7 @@ from spillway.api.v1alpha1 import BudgetWindow, FallbackState, ObservedGateway
 from spillway.errors import AlreadyReserved, BudgetExhausted, LedgerUnreachable, NotReserved
 from spillway.gateway.account import Account, Lease, advance, exchange, window_bounds
 from spillway.gateway.ledger import Ledger
+from spillway.gateway.purse import Purse
 
 START = datetime(2026, 11, 21, 13, tzinfo=UTC)
 
@@ -43,7 +44,7 @@ def store() -> FaultyStore:
 
 
 def ledger_of(store: MemoryStore, clock: Clock, identity: str = "pod-a:1") -> Ledger:
-    return Ledger("chat", store, identity, clock.now, clock.monotonic)
+    return Ledger("chat", store, Purse(identity), clock.now, clock.monotonic)
 
 
 async def reserved(ledger: Ledger, key: str, micros: int) -> None:
@@ -247,7 +248,7 @@ async def test_the_loop_writes_at_most_once_a_second_and_only_when_there_is_some
     store: FaultyStore,
 ) -> None:
     loop = asyncio.get_running_loop()
-    ledger = Ledger("chat", store, "pod-a:1", lambda: datetime.now(UTC), loop.time)
+    ledger = Ledger("chat", store, Purse("pod-a:1"), lambda: datetime.now(UTC), loop.time)
     began = loop.time()
     running = asyncio.create_task(ledger.run())
     for number in range(30):

@@ -24,6 +24,7 @@ from spillway.api.v1alpha1 import BudgetWindow
 from spillway.errors import BudgetExhausted, LedgerUnreachable, NotReserved
 from spillway.gateway.account import holder, window_bounds
 from spillway.gateway.ledger import Ledger
+from spillway.gateway.purse import Purse
 
 AMOUNTS = st.lists(st.integers(1, 4000), min_size=1, max_size=4)
 FAULTS = st.lists(st.sampled_from(["none", "none", "lost before", "lost after", "late", "conflict"]), max_size=2)
@@ -71,7 +72,7 @@ class Money(RuleBasedStateMachine):
     def start_gateway(self, pod: str | None = None) -> int:
         self.count += 1
         identity = holder(pod or f"pod-{self.count}", f"process-{self.count}")
-        self.ledgers[self.count] = Ledger("chat", self.store, identity, lambda: self.wall, lambda: self.seconds)
+        self.ledgers[self.count] = Ledger("chat", self.store, Purse(identity), lambda: self.wall, lambda: self.seconds)
         self.identities[self.count] = identity
         return self.count
 

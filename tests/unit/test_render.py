@@ -320,6 +320,7 @@ def test_the_gateway_is_told_where_it_is_and_where_it_may_go():
         "--service-account-dir=/var/run/spillway/serviceaccount",
         "--credentials-dir=/var/run/spillway/credentials",
         "--ca-dir=/var/run/spillway/ca",
+        "--journal-dir=/var/lib/spillway/journal",
         "--allowed-hosts=api.openai.com,b.example.com",
         "--unlabelled-namespace-may-leave=Internal",
     ]

@@ -53,9 +53,9 @@ class Account:
         return sum(lease.amount_micros for holder, lease in self.leases.items() if holder != identity)
 
 
-def holder(pod_name: str, process: str) -> str:
-    """Who holds a lease: one process, so that a restarted container takes no lease of its predecessor for its own."""
-    return f"{pod_name}:{process}"
+def holder(pod_name: str, incarnation: str) -> str:
+    """Who holds a lease: one journal, so that no container takes a lease for its own of which it knows nothing."""
+    return f"{pod_name}:{incarnation}"
 
 
 def pod_of(identity: str) -> str:
@@ -69,13 +69,7 @@ def advance(account: Account, identity: str, now: datetime) -> Account:
     A lease goes on into the next window, as what it pays for may still be billed there.
     """
     gone = {name for name, lease in account.leases.items() if name != identity and _is_dead(name, lease, identity, now)}
-    if gone:
-        lost = sum(account.leases[name].amount_micros for name in gone)
-        account = replace(
-            account,
-            spent_micros=account.spent_micros + lost,
-            leases={name: lease for name, lease in account.leases.items() if name not in gone},
-        )
+    account = write_off(account, *gone)
     if account.window_start is None or account.window_end is None:
         start, end = window_bounds(account.window, now)
         return replace(account, window_start=start, window_end=end)
@@ -96,6 +90,13 @@ def exchange(account: Account, identity: str, settled_micros: int, amount_micros
     spent = min(account.spent_micros + settled_micros, max(account.spent_micros, room))
     leases = dict(account.leases) | {identity: Lease(amount_micros, renewed)}
     return replace(account, spent_micros=spent, leases=leases)
+
+
+def write_off(account: Account, *identities: str) -> Account:
+    """The account after all that these hold is taken for spent."""
+    lost = sum(account.leases[name].amount_micros for name in identities)
+    leases = {name: lease for name, lease in account.leases.items() if name not in identities}
+    return replace(account, spent_micros=account.spent_micros + lost, leases=leases)
 
 
 def leave(account: Account, identity: str) -> Account:

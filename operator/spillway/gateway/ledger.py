@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from spillway.api.v1alpha1 import ObservedGateway
-from spillway.errors import AlreadyReserved, BudgetExhausted, LedgerConflict, LedgerUnreachable
-from spillway.gateway.account import Account, advance, exchange, leave, pod_of
-from spillway.gateway.purse import Attempt, Purse
+from spillway.errors import AlreadyReserved, BudgetExhausted, JournalUnwritable, LedgerConflict, LedgerUnreachable
+from spillway.gateway.account import Account, advance, exchange, leave, pod_of, write_off
+from spillway.gateway.entries import Attempt
+from spillway.gateway.purse import Purse
 from spillway.gateway.store import LedgerStore, Snapshot
 
 WRITE_EVERY_SECONDS: Final = 1.0
@@ -44,22 +45,38 @@ class _Waiter:
     granted: asyncio.Future[None]
 
 
+async def _at_once() -> None:
+    """The commit of a purse that lives in memory alone."""
+
+
 class Ledger:
-    """The lease of one process on one LLMLedger. `now` is the wall clock (aware), `monotonic` counts seconds."""
+    """The lease of one gateway on one LLMLedger. `now` is the wall clock (aware), `monotonic` counts seconds.
+
+    `commit` returns when all that happened to the purse will be known after a crash, or raises JournalUnwritable.
+    """
 
     def __init__(
-        self, name: str, store: LedgerStore, identity: str, now: Callable[[], datetime], monotonic: Callable[[], float]
+        self,
+        name: str,
+        store: LedgerStore,
+        purse: Purse,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        commit: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self.name = name
         self._store = store
         self._now = now
         self._monotonic = monotonic
         self._snapshot: Snapshot | None = None
-        self._purse = Purse(identity)
+        self._purse = purse
+        self._commit = commit
         self._failures = 0
         self._waiters: deque[_Waiter] = deque()
         self._considered = 0
         self._wake = asyncio.Event()
+        if purse.in_object or purse.unanswered or purse.settled_micros:
+            self._wake.set()  # what a predecessor left is settled now, not at the first request
         self._largest = 0
         self._asked_since_write = 0
         self._asked_before = 0
@@ -111,6 +128,7 @@ class Ledger:
             self._purse.take(key, micros)
             if self.free_micros < self._target() // 2:
                 self._wake.set()
+            await self._write_ahead(key)
             return
         if self.exhausted and not self._waiters:
             raise BudgetExhausted(f"LLMLedger {self.name} has less than {micros} micro-dollars left")
@@ -121,6 +139,7 @@ class Ledger:
             await asyncio.wait_for(waiter.granted, RESERVE_WITHIN_SECONDS)
         except TimeoutError:
             raise LedgerUnreachable(f"LLMLedger {self.name} did not answer in time") from None
+        await self._write_ahead(key)
 
     async def settle(self, key: str, micros: int) -> None:
         """Spend `micros` of what was reserved under `key`, and free the rest. In the object within a second or so.
@@ -131,6 +150,7 @@ class Ledger:
         self._purse.settle(key, micros)
         self.spent_total_micros += micros
         self._wake.set()
+        await self._write_down()
 
     async def release(self, key: str) -> None:
         """Free what was reserved under `key`, of which nothing can have been spent.
@@ -139,6 +159,7 @@ class Ledger:
             NotReserved: `key` is not open.
         """
         self._purse.release(key)
+        await self._write_down()
 
     def observe(self, observed: ObservedGateway) -> None:
         """What to show of this gateway in the object's status, with the next write."""
@@ -186,11 +207,27 @@ class Ledger:
         self._failures = 0
         self._serve_waiters()
 
+    async def _write_ahead(self, key: str) -> None:
+        """Have a reservation on the disk before anything is spent of it; else it is none."""
+        try:
+            await asyncio.wait_for(self._commit(), RESERVE_WITHIN_SECONDS)
+        except (JournalUnwritable, TimeoutError) as problem:
+            if key in self._purse:
+                self._purse.release(key)
+            raise LedgerUnreachable(f"{key} could not be written ahead") from problem
+
+    async def _write_down(self) -> None:
+        """Have what a request came to on the disk. Where that fails, a crash would charge its whole reservation."""
+        with contextlib.suppress(JournalUnwritable, TimeoutError):
+            await asyncio.wait_for(self._commit(), RESERVE_WITHIN_SECONDS)
+
     async def _exchange(self) -> None:
         fresh = self._snapshot is None
         snapshot = self._snapshot or await self._store.read(self.name)
         for _ in range(CONFLICTS_AT_MOST):
-            self._purse.learn(snapshot.account)
+            if not self._purse.learn(snapshot.account):
+                account = write_off(snapshot.account, self._purse.identity)
+                snapshot = replace(snapshot, account=account)
             proposed, attempt = self._propose(snapshot.account)
             if not fresh and self._waiters and not self._would_serve(attempt):
                 snapshot, fresh = await self._store.read(self.name), True  # others may have given money back
@@ -199,6 +236,11 @@ class Ledger:
                 self._snapshot = snapshot
                 return
             self._purse.sent(attempt)
+            try:
+                await self._commit()  # a lease that a successor cannot recognise is lost with us
+            except JournalUnwritable:
+                self._purse.rejected(attempt)
+                raise
             try:
                 snapshot = await self._store.write(self.name, replace(snapshot, account=proposed))
             except LedgerConflict:

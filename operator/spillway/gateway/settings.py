@@ -13,6 +13,7 @@ class GatewaySettings:
     """The options of `spillway gateway`.
 
     `service_account_dir` holds `token` and `ca.crt`, `credentials_dir` `<secret>/<key>`, `ca_dir` `<configmap>/<key>`.
+    `journal_dir` outlives a container but not its pod; None keeps what is owed in memory, and a crash costs the lease.
     `allowed_hosts` are the cloud hosts that the administrator lets targets name;
     `unlabelled_namespace_may_leave` is the ceiling (None, Public, Internal) of a namespace without the label.
     """
@@ -23,6 +24,7 @@ class GatewaySettings:
     credentials_dir: Path
     ca_dir: Path
     allowed_hosts: frozenset[str]
+    journal_dir: Path | None = None
     unlabelled_namespace_may_leave: str = "Internal"
     host: str = "0.0.0.0"
     port: int = 8080

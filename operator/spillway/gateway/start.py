@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import signal
 import sys
 import time
@@ -17,10 +16,10 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from spillway.gateway.account import holder
 from spillway.gateway.audit import Audit, to_standard_output
 from spillway.gateway.credentials import Credentials
 from spillway.gateway.desk import Desk
+from spillway.gateway.journal import Books, Journal, MemoryBooks
 from spillway.gateway.kube import KubeClient
 from spillway.gateway.ledger import Ledger
 from spillway.gateway.ledger_store import KubeLedgerStore
@@ -75,7 +74,9 @@ class Gateway:
         self.readiness = Readiness()
         self._store = store
         self._credentials = upstreams.credentials
-        self._identity = holder(settings.name, secrets.token_hex(4))
+        self._books: Books = (
+            MemoryBooks(settings.name) if settings.journal_dir is None else Journal(settings.journal_dir, settings.name)
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._ledgers: dict[tuple[str, str], Ledger] = {}
         self.died = asyncio.Event()
@@ -118,11 +119,13 @@ class Gateway:
         await asyncio.gather(*(ledger.close() for ledger in self._ledgers.values()))
 
     def _serve(self, route: Route) -> Served:
-        ledger = Ledger(route.name, self._store, self._identity, _now, time.monotonic)
+        purse = self._books.purse(f"{route.name}/{route.uid}")
+        ledger = Ledger(route.name, self._store, purse, _now, time.monotonic, self._books.commit)
         observer = Observer(self.settings.name, time.monotonic, _now)
         self._ledgers[route.name, route.uid] = ledger
         self.keep(ledger.run())
         return Served(Desk(route, time.monotonic), observer, ledger)
+        self._books.close()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -13,6 +13,7 @@ GATEWAY_NAME = "spillway-gateway"
 GATEWAY_PORT = 8080
 CREDENTIALS_DIRECTORY = "/var/run/spillway/credentials"
 CA_DIRECTORY = "/var/run/spillway/ca"
+JOURNAL_DIRECTORY = "/var/lib/spillway/journal"
 SERVICE_ACCOUNT_DIRECTORY = "/var/run/spillway/serviceaccount"
 
 
@@ -54,6 +55,7 @@ def render_namespace(
             credentials_directory=CREDENTIALS_DIRECTORY,
             ca_bundles=projected_keys("configMap", (target.ca_bundle_ref for target in targets)),
             ca_directory=CA_DIRECTORY,
+            journal_directory=JOURNAL_DIRECTORY,
             service_account_directory=SERVICE_ACCOUNT_DIRECTORY,
         ),
         render("gateway/service.yaml.j2", **values),
@@ -68,6 +70,7 @@ def gateway_arguments(settings: RenderSettings) -> list[str]:
         f"--service-account-dir={SERVICE_ACCOUNT_DIRECTORY}",
         f"--credentials-dir={CREDENTIALS_DIRECTORY}",
         f"--ca-dir={CA_DIRECTORY}",
+        f"--journal-dir={JOURNAL_DIRECTORY}",
         f"--allowed-hosts={','.join(sorted(set(settings.allowed_hosts)))}",
         f"--unlabelled-namespace-may-leave={settings.unlabelled_namespace_may_leave}",
     ]
