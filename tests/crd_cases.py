@@ -218,6 +218,7 @@ DEPLOYMENT_CASES = (
     Case("a class twice", {"spec.dataPolicy.mayLeave": ["Public", "Public"]}, "Duplicate value"),
     Case("an unknown class", {"spec.dataPolicy.defaultClass": "Secret"}, 'Unsupported value: "Secret"'),
     Case("no detectors", {"spec.dataPolicy.detectors": []}),
+    Case("both detectors", {"spec.dataPolicy.detectors": ["PII", "Secrets"]}),
     Case("an unknown detector", {"spec.dataPolicy.detectors": ["Names"]}, 'Unsupported value: "Names"'),
     # fallback
     Case("fallback without targets", {"spec.fallback.targets": []}, "fallback.targets must name at least one target"),

@@ -213,7 +213,7 @@ def test_absent_parts_of_spec_are_there_with_their_defaults():
     ).spec
     assert spec.data_policy.default_class == "Sensitive"
     assert spec.data_policy.may_leave == ()
-    assert spec.data_policy.detectors == ("PII",)
+    assert spec.data_policy.detectors == ("PII", "Secrets")
     assert (spec.slo.time_to_first_token_milliseconds, spec.slo.time_per_output_token_milliseconds) == (2000, 100)
     assert (spec.queue.max_requests, spec.queue.max_wait_seconds) == (100, 30)
     assert spec.fallback.mode == "Disabled"

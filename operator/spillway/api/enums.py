@@ -91,6 +91,7 @@ class Detector(StrEnum):
     """What a request is searched for."""
 
     PII = "PII"
+    SECRETS = "Secrets"
 
 
 class FallbackMode(StrEnum):

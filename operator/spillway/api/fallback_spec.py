@@ -53,10 +53,11 @@ class DataPolicy(SpecModel):
         tuple[Detector, ...],
         ListType("set", most=8),
         Field(
-            description="What raises a request to Sensitive. PII: social security numbers and "
-            "e-mail addresses. Absent: [PII]; empty: none.",
+            description="What raises a request to Sensitive. PII: social security, card, account and "
+            "telephone numbers, e-mail and IP addresses. Secrets: keys of API providers, private keys, tokens, "
+            "connection strings with a password. Absent: [PII, Secrets]; empty: none.",
         ),
-    ] = (Detector.PII,)
+    ] = (Detector.PII, Detector.SECRETS)
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

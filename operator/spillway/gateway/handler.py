@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -16,13 +17,16 @@ from spillway.gateway.client import Client
 from spillway.gateway.routes import RouteTable, Served
 from spillway.gateway.session import Session
 from spillway.gateway.upstream import Upstreams
+from spillway.gateway.usable import is_usable
 from spillway.routing import ollama
-from spillway.routing.facts import Endpoint
+from spillway.routing.facts import Classified, Endpoint, Intake, Route
 from spillway.routing.intake import parse
 from spillway.routing.messages import Record
-from spillway.routing.sensitivity import classify
+from spillway.routing.sensitivity import classify, is_read
 
 LABEL_HEADER: Final = "x-spillway-data-class"
+READ_AT_ONCE_BYTES: Final = 32_768
+"""Of a body that is searched on the loop, which takes a few milliseconds; larger ones are searched in a thread."""
 REQUEST_ID_KEY: Final = web.RequestKey("request_id", str)
 
 
@@ -54,14 +58,14 @@ class Handler:
         route = served.route
         if route.engine is EngineType.OLLAMA:
             ollama.check(intake, route)
-        classified = classify(intake, request.headers.get(LABEL_HEADER), route)
+        classified = await _classify(intake, request.headers.get(LABEL_HEADER), route)
         credentials = self._upstreams.credentials
         terms = admit(
             request_id,
             intake,
             classified,
             route,
-            is_usable=lambda target: served.observer.check_credential(target, credentials),
+            is_usable=lambda target: is_usable(served, target, credentials),
         )
         facts = Facts(terms, route, intake, classified, body, arrived)
         client = Client(request)
@@ -80,6 +84,12 @@ class Handler:
         if session.answer is None:
             raise RuntimeError(f"request {request_id} ended without an answer")
         return to_response(session.answer, session.headers())
+
+
+async def _classify(intake: Intake, label: str | None, route: Route) -> Classified:
+    if intake.body_bytes <= READ_AT_ONCE_BYTES or not is_read(intake, label, route):
+        return classify(intake, label, route)
+    return await asyncio.to_thread(classify, intake, label, route)
 
 
 def new_request_id() -> str:

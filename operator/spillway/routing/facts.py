@@ -98,7 +98,7 @@ class Route:
 class Intake:
     """A request body, checked: what the rest of the core needs to know of it.
 
-    `payload` is the parsed body and is never changed; `text` is every string in it, keys and values, for the detectors.
+    `payload` is the parsed body and is never changed.
     `inspectable` is False when a part cannot be read as text here (an image, a file id, a remote URL).
     `stays_for` names the parameters that no cloud surface has, for which the request cannot leave.
     """
@@ -114,7 +114,6 @@ class Intake:
     prompt_bytes: int
     inspectable: bool
     stays_for: tuple[str, ...]
-    text: str = field(repr=False)
     payload: dict[str, object] = field(repr=False)
 
 

@@ -15,6 +15,7 @@ from spillway.routing.facts import Endpoint, Intake
 from spillway.routing.outgoing import CLOUD_PARAMETERS, DROPPED_PARAMETERS
 
 TEXT_PART_TYPES: Final = frozenset({"text", "refusal"})
+TEXT_PART_KEYS: Final = frozenset({"type", "text", "refusal", "cache_control"})
 MESSAGE_KEYS: Final = frozenset(
     {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning", "reasoning_content"}
 )
@@ -43,8 +44,6 @@ def parse(endpoint: Endpoint, body: bytes) -> Intake:
     if options is not None and not stream:
         raise BadRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
     inspectable, message_count = _check_prompt(endpoint, payload)
-    texts = tuple(_strings(payload))
-    text = "\n".join(texts)
     return Intake(
         endpoint=endpoint,
         model=model,
@@ -57,7 +56,6 @@ def parse(endpoint: Endpoint, body: bytes) -> Intake:
         prompt_bytes=sum(len(part.encode()) for part in _strings(payload.get("messages", payload.get("prompt")))),
         inspectable=inspectable,
         stays_for=tuple(sorted(_stays_for(payload))),
-        text=text,
         payload=payload,
     )
 
@@ -121,7 +119,7 @@ def _is_text(content: object, where: str) -> bool:
     for index, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise BadRequest(f"'{where}[{index}]' must be an object with a type.", param=f"{where}[{index}]")
-    return all(part["type"] in TEXT_PART_TYPES for part in content)
+    return all(part["type"] in TEXT_PART_TYPES and TEXT_PART_KEYS.issuperset(part) for part in content)
 
 
 def _stays_for(payload: dict[str, object]) -> Iterator[str]:

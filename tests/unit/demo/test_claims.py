@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from spillway.routing.detection.inspect import inspect
 from spillway.routing.facts import Endpoint
 from spillway.routing.intake import parse
-from spillway.routing.sensitivity import detect_pii
 from spillway.simulator import trace
 from spillway.simulator.demo.claims import Evidence, judge
 from spillway.simulator.demo.plan import Kind, Planned, plan_burst
@@ -96,8 +96,8 @@ def test_the_burst_is_the_trace_with_an_eighth_made_sensitive() -> None:
 
 def test_what_the_burst_hides_is_found_and_nothing_else_is() -> None:
     for planned in plan_burst(trace.read(), 10.0, random.Random(2)):
-        found = detect_pii(planned.prompt)
-        assert found == {Kind.SSN: "ssn", Kind.EMAIL: "email"}.get(planned.kind)
+        found = inspect({"prompt": planned.prompt}, {"PII", "Secrets"})
+        assert found == {Kind.SSN: "detector:ssn", Kind.EMAIL: "detector:email"}.get(planned.kind)
         assert planned.marker in planned.prompt
 
 

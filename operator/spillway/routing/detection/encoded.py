@@ -1,0 +1,108 @@
+"""Text inside base64 and hexadecimal digits, wherever it begins and however its lines are wrapped.
+
+A base64 text can begin at any of four places of a group. So the whole text is decoded four times, each time one
+character later, with everything outside the alphabet taken for zeros; what was encoded is readable in one of the four,
+and all else is noise, of which stretches that are not text are dropped. There is no list of candidates to grow.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import re2
+
+_STANDARD_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_TABLE: Final = bytes(
+    byte if byte in _STANDARD_LETTERS else {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, ord("A"))
+    for byte in range(256)
+)
+_WHITE: Final = b" \t\r\n\x1f"
+_LETTER: Final = "[A-Za-z0-9+/_-]"
+
+
+def _latin(pattern: str) -> re2._Regexp:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = 64 << 20
+    return re2.compile(pattern.encode("latin-1"), options)
+
+
+_SHORTEST_STRETCH: Final = 8
+# Printable ASCII and whole sequences of UTF-8 (https://www.rfc-editor.org/rfc/rfc3629#section-4).
+_STRETCH: Final = _latin(
+    rf"(?:[\x20-\x7e\t\r\n]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{{2}}|[\xf0-\xf4][\x80-\xbf]{{3}}){{{_SHORTEST_STRETCH},}}"
+)
+_ANY_RUN: Final = _latin(rf"{_LETTER}{{11}}")
+_WRAPPED: Final = _latin(rf"{_LETTER}+(?:=*[ \t]*[\r\n\x1f]+[ \t]*{_LETTER}+)+")
+_HEX_RUN: Final = _latin(r"[0-9A-Fa-f]{2}(?:[ :,]?[0-9A-Fa-f]{2}){8,}")
+_NO_HEX: Final = b" :,"
+
+# A payload of this many characters is more than a digest (SHA-512: 88) or a signature in a token (RS512: 683 bits more
+# than none are flagged as tokens anyhow); shorter ones say too little to hide a picture.
+LONGEST_OPAQUE: Final = 200
+_LONG_RUN: Final = _latin(rf"{_LETTER}{{40,}}(?:[ \t]*[\r\n\x1f]+[ \t]*{_LETTER}{{40,}})*{_LETTER}*")
+_DATA_URL: Final = _latin(r"(?i)data:([a-z0-9.+-]+/[a-z0-9.+-]+)(?:;[a-z0-9.=\"+-]+)*;base64,")
+_TEXT_TYPE: Final = re.compile(rb"(?i)text/|application/(?:json|xml|javascript|x-yaml|yaml)")
+_READABLE_SHARE: Final = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Text that was found, in stretches, one a line; `opaque` when there is a payload that is no text."""
+
+    text: str
+    opaque: bool
+
+
+def decode(text: str) -> Decoded:
+    """What base64 and hexadecimal digits in `text` say: one layer of them."""
+    data = text.encode("utf-8", "replace")
+    if _ANY_RUN.search(data) is None and _HEX_RUN.search(data) is None:
+        return Decoded("", opaque=False)
+    stretches = _base64(data)
+    wrapped = b"\0".join(match.translate(None, _WHITE) for match in _WRAPPED.findall(data))
+    stretches += _base64(wrapped)
+    stretches += _hexadecimal(data.replace(b"\x1f", b""))
+    found = b"\n".join(stretches).decode("utf-8", "replace")
+    return Decoded(found, opaque=_has_opaque_payload(data))
+
+
+def _base64(data: bytes) -> list[bytes]:
+    letters = data.translate(_TABLE)
+    return [stretch for offset in range(4) for stretch in _STRETCH.findall(_groups(letters, offset))]
+
+
+def _groups(letters: bytes, offset: int) -> bytes:
+    # zeros behind the end, so that a last group that is not full is decoded too
+    view = letters[offset:]
+    return binascii.a2b_base64(view + b"A" * (-len(view) % 4))
+
+
+def _hexadecimal(data: bytes) -> list[bytes]:
+    found: list[bytes] = []
+    for run in _HEX_RUN.findall(data):
+        digits = run.translate(None, _NO_HEX).decode("ascii")
+        for start in (0, 1):
+            whole = digits[start : len(digits) - (len(digits) - start) % 2]
+            found += _STRETCH.findall(bytes.fromhex(whole))
+    return found
+
+
+def _has_opaque_payload(data: bytes) -> bool:
+    """Whether base64 here holds what is no text: a picture, an archive, something encrypted."""
+    if any(_TEXT_TYPE.match(kind) is None for kind in _DATA_URL.findall(data)):
+        return True
+    return any(_is_opaque(run.translate(None, _WHITE)) for run in _LONG_RUN.findall(data))
+
+
+def _is_opaque(run: bytes) -> bool:
+    if len(run) < LONGEST_OPAQUE or run.isdigit() or run.upper() == run or run.lower() == run:
+        return False
+    if not any(48 <= byte <= 57 for byte in run):
+        return False
+    letters = run.translate(_TABLE)
+    readable = max(sum(map(len, _STRETCH.findall(_groups(letters, offset)))) for offset in range(4))
+    return readable < _READABLE_SHARE * len(run) * 3 / 4
