@@ -105,6 +105,9 @@ def gateway(
     ] = "Internal",
     host: Annotated[str, typer.Option(envvar="SPILLWAY_HOST", help="Address to listen on.")] = "0.0.0.0",
     port: Annotated[int, typer.Option(envvar="SPILLWAY_PORT", help="Port to listen on.")] = 8080,
+    peers_port: Annotated[
+        int, typer.Option(envvar="SPILLWAY_PEERS_PORT", help="Port on which the namespace's other gateways ask.")
+    ] = 8082,
 ) -> None:
     """Serve the namespace's models on an OpenAI-compatible API: local, wait, spill or refuse. Runs until SIGTERM."""
     from spillway.gateway.settings import GatewaySettings
@@ -117,11 +120,12 @@ def gateway(
             service_account_dir=service_account_dir,
             credentials_dir=credentials_dir,
             ca_dir=ca_dir,
+            journal_dir=journal_dir,
             allowed_hosts=frozenset(host.strip() for host in allowed_hosts.split(",") if host.strip()),
             unlabelled_namespace_may_leave=unlabelled_namespace_may_leave,
             host=host,
-            journal_dir=journal_dir,
             port=port,
+            peers_port=peers_port,
         )
     )
 
@@ -195,6 +199,25 @@ def plan(
             operator=read_settings(os.environ, {"profiles_file": profiles_file}),
         )
     )
+
+
+@app.command(epilog="Example: echo 'tokensPerMonth: 2B' | spillway advise --needs -")
+def advise(
+    needs: Annotated[
+        Path | None, typer.Option(help="YAML of what is needed; -: standard input (docs/when-to-self-host.md).")
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="A published case: startup, healthcare, ecommerce or trading.")
+    ] = None,
+    prices: Annotated[Path | None, typer.Option(help="YAML or JSON with prices of your own.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs; dollars are strings.")] = False,
+) -> None:
+    """Advise whether to use an API, to self-host, or both, with every reason and figure. Asks if it is told nothing."""
+    from datetime import UTC, datetime
+
+    from spillway.report.start import AdviseSettings, run
+
+    run(AdviseSettings(needs=needs, scenario=scenario, prices=prices, json=json, today=datetime.now(UTC).date()))
 
 
 @app.command(epilog="Example: spillway crds | kubectl apply --server-side -f -")

@@ -9,7 +9,7 @@ that share each layer, bandwidth B and arithmetic F of one of them, and n sequen
 
 The 2 ms launch a step; arithmetic runs at half its peak and the cache is read at three quarters of the bandwidth, both
 rules of thumb. n is at most what the cache has room for, and the engine's own limit. A mixture reads of its experts
-those that one token passes, times n, up to all of them.
+those that one token passes, times n, up to all of them. What accelerators tell one another is not counted.
 """
 
 from __future__ import annotations
