@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -32,19 +33,48 @@ from spillway.routing.facts import KeyRef, Price, Target
         ("::ffff:10.0.0.1", False),
         ("::ffff:8.8.8.8", True),
         ("2002:0a00:0001::", False),
+        ("64:ff9b::8.8.8.8", True),
+        ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b::169.254.169.254", False),
+        ("64:ff9b:1::8.8.8.8", False),
+        ("::10.0.0.1", False),
+        ("::8.8.8.8", False),
+        ("2001:0:0808:0808::1", False),
+        ("fec0::1", False),
+        ("fd00:ec2::254", False),
+        ("168.63.129.16", False),
+        ("192.0.0.192", False),
+        ("100.100.100.200", False),
+        ("198.18.0.1", False),
+        ("255.255.255.255", False),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
-async def test_a_host_that_is_in_here_is_refused_unless_it_is_named() -> None:
-    with pytest.raises(AddressRefused, match="not a public address"):
-        await GuardedResolver(frozenset({"api.openai.com"})).resolve("localhost", 443)
+async def test_a_name_that_is_in_here_is_refused_though_it_is_on_the_list() -> None:
+    with pytest.raises(AddressRefused, match=r"not a public address; egress\.cidrs says"):
+        await GuardedResolver({"localhost"}).resolve("localhost", 443)
 
-    found = await GuardedResolver(frozenset({"LocalHost"})).resolve("localhost", 443, socket.AF_INET)
+
+async def test_with_networks_of_the_administrators_targets_are_in_them_and_nowhere_else() -> None:
+    inside = GuardedResolver({"localhost"}, [ip_network("127.0.0.0/8")])
+
+    found = await inside.resolve("localhost", 443, socket.AF_INET)
 
     assert [(result["host"], result["port"]) for result in found] == [("127.0.0.1", 443)]
+    with pytest.raises(AddressRefused, match=r"8\.8\.8\.8, which is in none of egress\.cidrs"):
+        await inside.resolve("8.8.8.8", 443)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "::1", "::ffff:10.0.0.1"])
+def test_an_address_is_called_only_when_the_list_names_it_or_it_is_public(host: str) -> None:
+    with pytest.raises(AddressRefused):
+        GuardedResolver({"api.openai.com"}).check_literal(host)
+    GuardedResolver({host}).check_literal(host)
+    GuardedResolver({}).check_literal("8.8.8.8")
+    GuardedResolver({}).check_literal("api.openai.com")
 
 
 def target(**changes: KeyRef) -> Target:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.rig import DONE, chunk, usage_chunk
 from spillway.errors import StreamBroken
 from spillway.gateway import sse
-from spillway.gateway.sse import Event, Kind, Parser
+from spillway.gateway.sse import Event, Kind, Parser, unary_usage
 from spillway.routing.facts import Usage
 
 TAIL = b'data: {"choices": [{"ind'
@@ -107,3 +108,23 @@ def test_an_event_without_end_is_given_up() -> None:
     parser = Parser()
     with pytest.raises(StreamBroken):
         parser.feed(b"data: " + b"x" * sse.MAX_EVENT_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}, Usage(20, 603)),
+        ({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 218}, Usage(20, 198)),
+        ({"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 20}, Usage(20, 198)),
+        ({"prompt_tokens": 20, "completion_tokens": 198}, Usage(20, 198)),
+    ],
+)
+def test_what_a_model_thought_counts_as_generated_though_only_the_total_says_so(
+    usage: dict[str, int], expected: Usage
+) -> None:
+    assert unary_usage(orjson.dumps({"choices": [], "usage": usage})) == expected
+
+
+def test_an_error_in_a_list_of_one_is_an_error() -> None:
+    (event,) = Parser().feed(b'data: [{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}]\n\n')
+    assert (event.kind, event.status) == (Kind.ERROR, 503)

@@ -26,6 +26,7 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT"}, 30.0),
         ({"retry-after": "Sat, 21 Nov 2026 12:00:30 -0000"}, 30.0),
         ({"retry-after": "Sat, 21 Nov 2026 11:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT", "date": "Sat, 21 Nov 2026 12:00:10 GMT"}, 20.0),
         ({"retry-after": "60", "retry-after-ms": "1500"}, 1.5),
         ({"retry-after": "60", "retry-after-ms": "x"}, 60.0),
     ],

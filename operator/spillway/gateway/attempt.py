@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from spillway.errors import AddressRefused, CredentialMissing
+from spillway.errors import AddressRefused, CredentialMissing, NothingSent
 from spillway.gateway.admission import Facts, Timings
 from spillway.gateway.answers import Answer
 from spillway.gateway.client import Client
@@ -14,8 +14,10 @@ from spillway.gateway.observed import Observer
 from spillway.gateway.relay import Plan, Relay
 from spillway.gateway.upstream import Call, Upstreams
 from spillway.routing import messages
+from spillway.routing.health import Trouble
 from spillway.routing.outcomes import Place
 from spillway.routing.outgoing import cloud_body, local_body
+from spillway.routing.request import Fault, fault_of
 
 
 class Owner(Protocol):
@@ -94,7 +96,9 @@ class Attempt:
             case messages.UsageReported():
                 self._learn_usage(event)
             case messages.UpstreamRefused(_, status) if self._place is Place.CLOUD:
-                self._observer.target_answered(self._backend, status)
+                self._learn_refusal(status)
+            case messages.ConnectFailed() if self._relay is not None and self._place is Place.CLOUD:
+                self._tell_refused_address(self._relay.not_sent)
             case _:
                 pass
         self._owner.feed(event)
@@ -102,11 +106,24 @@ class Attempt:
     def _learn_answer(self, event: messages.FirstToken | messages.BodyComplete) -> None:
         if self._place is Place.CLOUD:
             self._observer.target_answered(self._backend, 200)
+            self._desk.pool.targets.answered(self._facts.request.request_id, self._backend)
             dispatched = self._owner.timings.dispatched
             if isinstance(event, messages.FirstToken) and dispatched is not None:
                 self._desk.pool.predictor.cloud_first_token(self._desk.now() - dispatched)
         elif isinstance(event, messages.BodyComplete):
             self._learn_usage(event)
+
+    def _learn_refusal(self, status: int) -> None:
+        self._observer.target_answered(self._backend, status)
+        targets, request_id = self._desk.pool.targets, self._facts.request.request_id
+        if fault_of(status) is Fault.REQUEST:
+            targets.answered(request_id, self._backend)
+        else:
+            targets.refused(request_id, Trouble(status, self._relay.retry_after_seconds if self._relay else None))
+
+    def _tell_refused_address(self, problem: NothingSent | None) -> None:
+        if isinstance(problem, AddressRefused):
+            self._observer.target_unusable(self._backend, "AddressRefused", str(problem))
 
     def _learn_usage(self, event: messages.UsageReported | messages.BodyComplete) -> None:
         if self._place is Place.LOCAL and event.usage is not None:

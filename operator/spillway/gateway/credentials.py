@@ -47,6 +47,12 @@ class Credentials:
             known = self._keys[path] = _Read(stamp, _read_key(path, where))
         return known.value
 
+    def version(self, target: Target) -> object:
+        """What was last read for the target, as a value that differs when a file was renewed."""
+        key = self._keys.get(_inside(self._credentials_dir, target.credential)) if target.credential else None
+        bundle = self._contexts.get(_inside(self._ca_dir, target.ca_bundle)) if target.ca_bundle else None
+        return key and key.stamp, bundle and bundle.stamp
+
     def tls(self, target: Target) -> ssl.SSLContext:
         """What the target's certificate is verified with: its own CA bundle alone, or the system's roots.
 

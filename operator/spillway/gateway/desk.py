@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -25,7 +26,7 @@ class Desk:
 
     def __init__(self, route: Route, now: Callable[[], float], gateway: str = "") -> None:
         """`gateway` is the name of this one among those that share the replicas."""
-        self.pool = Pool(route, gateway)
+        self.pool = Pool(route, gateway, random.random)
         self.now = now
         self._addresses: dict[str, str] = {}
         self._askers: dict[str, Asker] = {}
@@ -40,6 +41,7 @@ class Desk:
     @route.setter
     def route(self, route: Route) -> None:
         self.pool.route = route
+        self.pool.targets.replace(route.targets)
         self.pump()
 
     def address(self, replica: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import aiohttp
@@ -16,6 +17,8 @@ import aiohttp
 from spillway.errors import ClientLeft, NothingSent, StreamBroken
 from spillway.gateway.answers import JSON, Answer, error
 from spillway.gateway.client import Client
+from spillway.gateway.cloud_errors import in_openai_shape
+from spillway.gateway.retry_after import retry_after_seconds
 from spillway.gateway.sse import Event, Kind, Parser, unary_aborted, unary_usage
 from spillway.gateway.upstream import Call, Upstreams
 from spillway.routing import messages
@@ -54,7 +57,11 @@ class Plan:
 
 
 class Relay:
-    """Carries one attempt out. `refusal` is the upstream's own answer when it was refused."""
+    """Carries one attempt out.
+
+    `refusal` is the upstream's own answer when it was refused, `retry_after_seconds` when it asked to come back;
+    `not_sent` is why nothing was sent.
+    """
 
     def __init__(self, plan: Plan, upstreams: Upstreams, client: Client, controls: Controls) -> None:
         self._plan = plan
@@ -62,6 +69,8 @@ class Relay:
         self._client = client
         self._controls = controls
         self.refusal: Answer | None = None
+        self.retry_after_seconds: float | None = None
+        self.not_sent: NothingSent | None = None
         self._usage: Usage | None = None
 
     async def run(self) -> None:
@@ -69,7 +78,8 @@ class Relay:
         attempt, feed = self._plan.attempt, self._controls.feed
         try:
             await self._run()
-        except NothingSent:
+        except NothingSent as problem:
+            self.not_sent = problem
             feed(messages.ConnectFailed(attempt))
         except ClientLeft:
             feed(messages.ClientGone())
@@ -92,7 +102,10 @@ class Relay:
 
     async def _refused(self, response: aiohttp.ClientResponse) -> None:
         body = await _read_at_most(response, MAX_REFUSAL_BYTES)
-        if response.content_type == JSON and len(body) < MAX_REFUSAL_BYTES:
+        self.retry_after_seconds = retry_after_seconds(response.headers, datetime.now(UTC))
+        if self._plan.call.tls is not None:
+            self.refusal = in_openai_shape(response.status, body)
+        elif response.content_type == JSON and len(body) < MAX_REFUSAL_BYTES:
             self.refusal = Answer(response.status, body)
         else:
             self.refusal = error(response.status, f"The backend refused the request with status {response.status}.")
@@ -141,7 +154,8 @@ class Relay:
         attempt = self._plan.attempt
         if event.kind is Kind.ERROR:
             status = event.status if event.status is not None and 400 <= event.status <= 599 else 502
-            self.refusal = Answer(status, event.data)
+            in_shape = in_openai_shape if self._plan.call.tls is not None else Answer
+            self.refusal = in_shape(status, event.data)
             self._controls.feed(messages.UpstreamRefused(attempt, status))
         else:
             self._controls.feed(messages.UpstreamLost(attempt))

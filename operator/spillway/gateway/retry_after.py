@@ -13,7 +13,11 @@ from email.utils import parsedate_to_datetime
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds until then, never negative; None when nothing is said that can be read. `now` is the wall clock."""
+    """Seconds until then, never negative; None when nothing is said that can be read.
+
+    A date is taken against the answer's own Date, so that two clocks need not agree; `now`, the wall clock, is for an
+    answer without one.
+    """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -21,13 +25,18 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     seconds = _number(text)
     if seconds is not None or text is None:
         return seconds
+    moment = _moment(text)
+    if moment is None:
+        return None
+    return max(0.0, (moment - (_moment(headers.get("date")) or now)).total_seconds())
+
+
+def _moment(text: str | None) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text) if text is not None else None
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _number(text: str | None) -> float | None:

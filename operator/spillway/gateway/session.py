@@ -152,7 +152,7 @@ class Session:
                 if place is Place.LOCAL:
                     pool.occupy(self._question(), backend, now)
                 else:
-                    pool.occupy_target(backend)
+                    pool.targets.occupy(request_id, backend)
             case messages.Prefilled(replica):
                 pool.prefilled(request_id, replica, now)
             case messages.Vacate(_, _, trouble, abandoned):
@@ -203,7 +203,7 @@ class Session:
             request_id, now = self._facts.request.request_id, self._desk.now()
             self._desk.pool.vacate(request_id, backend, now, trouble=trouble, abandoned=abandoned)
         else:
-            self._desk.pool.vacate_target(backend)
+            self._desk.pool.targets.vacate(self._facts.request.request_id, backend, self._desk.now(), trouble=trouble)
 
     def _question(self) -> Held:
         if self._held is None:

@@ -133,6 +133,8 @@ def _parse(data: bytes) -> dict[str, object]:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return {}
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]  # Gemini's errors come in a list of one
     return value if isinstance(value, dict) else {}
 
 
@@ -173,6 +175,11 @@ def _usage(chunk: dict[str, object]) -> Usage | None:
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
     if not isinstance(prompt, int) or not isinstance(completion, int) or prompt < 0 or completion < 0:
         return None
+    total = usage.get("total_tokens")
+    if isinstance(total, int):
+        # Gemini bills what a model thinks as output, and counts it in the total alone:
+        # https://github.com/router-for-me/CLIProxyAPI/issues/5733, https://ai.google.dev/gemini-api/docs/thinking#pricing
+        completion = max(completion, total - prompt)
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     return Usage(prompt, completion, cached if isinstance(cached, int) and cached > 0 else 0)

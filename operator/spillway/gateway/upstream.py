@@ -1,14 +1,15 @@
 """Requests to engines and clouds: what crosses over, to which address, with whose credential.
 
 Nothing of the caller's headers crosses: a call is built from the body, an endpoint and our own facts. Redirects are not
-followed and no proxy is taken from the environment, for both could send a prompt where nobody decided it.
+followed and no proxy is taken from the environment, for both could send a prompt where nobody decided it. The
+administrator's own proxy, if there is one, is for clouds alone: it is asked to CONNECT, and sees a host and a port.
 """
 
 from __future__ import annotations
 
 import io
-import ipaddress
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -16,8 +17,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from spillway.errors import NothingSent
-from spillway.gateway.addresses import GuardedResolver
+from spillway.errors import AddressRefused, NothingSent
+from spillway.gateway.addresses import GuardedResolver, Network
 from spillway.gateway.credentials import Credentials
 from spillway.routing.facts import Endpoint, Target
 from spillway.routing.providers import key_headers, url_of
@@ -42,11 +43,23 @@ class Call:
 
 
 class Upstreams:
-    """The clients of engines and of clouds, each with its own pool of connections."""
+    """The clients of engines and of clouds, each with its own pool of connections.
 
-    def __init__(self, credentials: Credentials, named_hosts: frozenset[str]) -> None:
+    `named_hosts` and `networks` say where clouds may be (`GuardedResolver`). With `proxy_url`, such as
+    http://10.0.0.9:3128, they are reached through it: then `networks` are where the proxy is, when its host is a name.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        named_hosts: frozenset[str],
+        networks: Iterable[Network] = (),
+        proxy_url: str | None = None,
+    ) -> None:
         self.credentials = credentials
-        self._resolver = GuardedResolver(named_hosts)
+        self._proxy_url = proxy_url
+        proxy = urlsplit(proxy_url).hostname if proxy_url else None
+        self._resolver = GuardedResolver(named_hosts | {proxy} if proxy else named_hosts, networks)
         self._engines: aiohttp.ClientSession | None = None
         self._clouds: aiohttp.ClientSession | None = None
 
@@ -68,7 +81,7 @@ class Upstreams:
         """Send `call` and wait for the head of its answer; the caller closes the response.
 
         Raises:
-            NothingSent: no connection came about, or the address may not be called.
+            NothingSent: no connection came about; AddressRefused, which is one, when the address may not be called.
             aiohttp.ClientError, OSError, TimeoutError: it broke after something was sent.
         """
         session = self._clouds if call.tls else self._engines
@@ -83,8 +96,13 @@ class Upstreams:
                 timeout=timeout,
                 ssl=call.tls or True,
                 allow_redirects=False,
+                proxy=self._proxy_url if call.tls else None,
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefused):
+                raise error.os_error from error
+            raise NothingSent(f"{urlsplit(call.url).netloc}: {error}") from error
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise NothingSent(f"{urlsplit(call.url).netloc}: {error}") from error
 
     def engine_call(self, address: str, endpoint: Endpoint, body: bytes, request_id: str, *, stream: bool) -> Call:
@@ -98,9 +116,7 @@ class Upstreams:
             CredentialMissing: the target's credential or CA bundle cannot be used.
             AddressRefused: the target's URL holds an address that may not be called.
         """
-        host = urlsplit(target.base_url).hostname or ""
-        if _is_address(host):
-            self._resolver.check(host, host)  # aiohttp asks no resolver about a literal address
+        self._resolver.check_literal(urlsplit(target.base_url).hostname or "")
         headers = _headers(request_id, stream) | key_headers(target, self.credentials.bearer(target))
         return Call(url_of(target, endpoint), body, headers, CLOUD_CONNECT_SECONDS, self.credentials.tls(target))
 
@@ -124,11 +140,3 @@ def _headers(request_id: str, stream: bool) -> dict[str, str]:
         "user-agent": USER_AGENT,
         "x-request-id": request_id,
     }
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

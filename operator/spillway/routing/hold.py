@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -27,6 +26,7 @@ from spillway.routing.fleet import Fleet, Seen
 from spillway.routing.outcomes import Reason
 from spillway.routing.replica import Replica
 from spillway.routing.saturation import Capacity, Predictor
+from spillway.routing.targets import Targets
 from spillway.routing.verdicts import Cloud, Local, Refusal, Verdict
 from spillway.routing.waiting import Entry, Group, Held, Moments, Waiting
 
@@ -57,16 +57,18 @@ class _Turn:
 class Pool:
     """Held requests and the replicas' ledger of one deployment.
 
-    `gateway` is the name of the one that asks: of replicas that are equally free, each prefers others.
+    `gateway` is the name of the one that asks: of replicas that are equally free, each prefers others. `jitter` draws
+    from 0 to 1.
     """
 
-    def __init__(self, route: Route, gateway: str = "") -> None:
+    def __init__(self, route: Route, gateway: str = "", jitter: Callable[[], float] = lambda: 0.5) -> None:
         self.route = route
         self.predictor = Predictor()
         self.fleet = Fleet(self.predictor, gateway)
         self._waiting = Waiting()
         self._fresh: list[str] = []
-        self._open_at_target: Counter[str] = Counter()
+        self.targets = Targets(jitter)
+        self.targets.replace(route.targets)
 
     @property
     def held(self) -> int:
@@ -92,6 +94,7 @@ class Pool:
     def next(self, now: float) -> tuple[str, Verdict] | None:
         """One verdict that can be given now, or None. The caller carries it out (`occupy`) before it asks again."""
         self.fleet.release_silent(now)
+        self.targets.advance(now)
         if not self._waiting:
             self._fresh.clear()
             return None
@@ -114,6 +117,7 @@ class Pool:
         ]
         moments.extend(moment - self._lead() for moment in self.fleet.free_at(now))
         moments.extend(self.fleet.wakes())
+        moments.extend(self.targets.wakes())
         ahead = [moment for moment in moments if moment > now]
         return max(min(ahead), now + WAKE_AT_LEAST_SECONDS) if ahead else None
 
@@ -122,17 +126,14 @@ class Pool:
         """How many requests of this gateway replicas work on."""
         return self.fleet.in_flight
 
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits or is in flight."""
+        return bool(self._waiting) or self.in_flight > 0
+
     def occupy(self, held: Held, replica_name: str, now: float) -> None:
         """Count `held` on a replica from now on."""
         self.fleet.occupy(held, replica_name, self.capacity, self.route.slo_ttft_seconds, now)
-
-    def occupy_target(self, target: str) -> None:
-        """Count one more request that is open at a target."""
-        self._open_at_target[target] += 1
-
-    def vacate_target(self, target: str) -> None:
-        """Count one less."""
-        self._open_at_target[target] -= 1
 
     def prefilled(self, request_id: str, replica_name: str, now: float) -> None:
         """Its first token came."""
@@ -191,7 +192,7 @@ class Pool:
         in_time = now - held.arrived + predicted <= self.predictor.beta * self.route.slo_ttft_seconds
         if spill is not None and not in_time:
             return spill
-        return Local(replica.name, Reason.DEFAULT if in_time else _why_it_stays(held), predicted)
+        return Local(replica.name, Reason.DEFAULT if in_time else self._why_it_stays(held), predicted)
 
     def _due(self, turns: list[_Turn], now: float) -> tuple[Entry, Verdict] | None:
         """One whose time is up: it stays if it still makes its SLO, spills if it may, is refused else."""
@@ -240,7 +241,7 @@ class Pool:
     def _refusal(self, held: Held, turn: _Turn, now: float) -> Refusal:
         if not turn.replicas:
             return Refusal(self.fleet.absence(), self._retry_after_seconds(now))
-        return Refusal(_why_it_stays(held), self._retry_after_seconds(now))
+        return Refusal(self._why_it_stays(held), self._retry_after_seconds(now))
 
     def _retry_after_seconds(self, now: float) -> int:
         """Until what is here now is through."""
@@ -253,6 +254,12 @@ class Pool:
         """Until all that wait are dispatched."""
         return self.fleet.queue_seconds(loads, len(self._waiting), self._waiting.prompt_tokens, self.capacity)
 
+    def _why_it_stays(self, held: Held) -> Reason:
+        """Why it is not in the cloud though it waits here: it may not, its targets failed, or they take no more now."""
+        if not held.targets:
+            return held.stays_because
+        return Reason.BACKEND_ERROR if self.targets.are_shut(held.targets) else Reason.SATURATED
+
     def _overflow(self, group: Group) -> Cloud | None:
         """Where it would spill while there are replicas."""
         return self._spill(group.targets, Reason.BACKEND_ERROR if group.after_failure else Reason.SATURATED)
@@ -261,7 +268,7 @@ class Pool:
         if not targets or reason not in self.route.spill_reasons:
             return None
         for target in self.route.targets:
-            if target.name in targets and self._open_at_target[target.name] < target.max_concurrent_requests:
+            if target.name in targets and self.targets.takes(target):
                 return Cloud(target.name, reason)
         return None
 
@@ -277,8 +284,3 @@ def _first(turn: _Turn) -> tuple[float, int, Entry]:
 def _holds(group: Group, held: Held) -> bool:
     places = (held.targets, held.after_failure, held.excluded_replicas)
     return (group.targets, group.after_failure, group.excluded_replicas) == places
-
-
-def _why_it_stays(held: Held) -> Reason:
-    """Why it is not in the cloud though it waits here: it may not, or no target takes one more for that reason."""
-    return Reason.SATURATED if held.targets else held.stays_because

@@ -20,6 +20,7 @@ class Targets:
         self._served: set[str] = set()
         self._troubles: dict[str, Trouble] = {}
         self._known: Mapping[str, Target] = {}
+        self._credentials: dict[str, object] = {}
         self._now = 0.0
 
     def replace(self, targets: Iterable[Target]) -> None:
@@ -27,6 +28,12 @@ class Targets:
         known = {target.name: target for target in targets}
         self._health = {name: health for name, health in self._health.items() if known.get(name) == self._known[name]}
         self._known = known
+
+    def has_credential(self, name: str, version: object) -> None:
+        """Take in which key and CA bundle there are for a target: a renewed one is tried at once."""
+        if self._credentials.setdefault(name, version) != version:
+            self._credentials[name] = version
+            self._health.pop(name, None)
 
     def advance(self, now: float) -> None:
         """Say what time it is, in seconds that only grow."""
@@ -62,8 +69,9 @@ class Targets:
         """Why the request is about to be vacated with trouble, for who knows more than that it failed."""
         self._troubles[request_id] = trouble
 
-    def vacate(self, request_id: str, name: str, *, trouble: bool) -> None:
+    def vacate(self, request_id: str, name: str, now: float, *, trouble: bool) -> None:
         """It is done there; with `trouble` the target failed it."""
+        self._now = now
         self._open[name] -= 1
         served = request_id in self._served
         self._served.discard(request_id)

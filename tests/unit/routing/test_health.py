@@ -24,7 +24,7 @@ def targets(jitter: float = 0.0) -> Targets:
 def fail(at: Targets, request_id: str, trouble: Trouble = LOST) -> None:
     at.occupy(request_id, T)
     at.refused(request_id, trouble)
-    at.vacate(request_id, T, trouble=True)
+    at.vacate(request_id, T, at._now, trouble=True)
 
 
 def shut_seconds(at: Targets) -> float:
@@ -39,7 +39,7 @@ def test_three_failures_in_a_row_shut_a_target_and_a_success_between_them_does_n
     assert at.takes(TARGET)
     at.occupy("good", T)
     at.answered("good", T)
-    at.vacate("good", T, trouble=False)
+    at.vacate("good", T, at._now, trouble=False)
     for place in range(FAILURES_TO_SHUT - 1):
         fail(at, f"b{place}")
     assert at.takes(TARGET)
@@ -53,7 +53,7 @@ def test_a_stream_that_breaks_after_its_first_token_counts_as_a_failure() -> Non
     for place in range(FAILURES_TO_SHUT):
         at.occupy(f"r{place}", T)
         at.answered(f"r{place}", T)
-        at.vacate(f"r{place}", T, trouble=True)
+        at.vacate(f"r{place}", T, at._now, trouble=True)
     assert not at.takes(TARGET)
 
 
@@ -92,7 +92,7 @@ def test_one_request_tries_it_and_no_other_until_it_is_known() -> None:
     assert not at.takes(TARGET)
     at.answered("probe", T)
     assert at.takes(TARGET)
-    at.vacate("probe", T, trouble=False)
+    at.vacate("probe", T, at._now, trouble=False)
     assert at.health(T).trips == 0
 
 
@@ -101,7 +101,7 @@ def test_a_probe_that_ends_without_a_verdict_lets_another_try() -> None:
     fail(at, "a", Trouble(429))
     at.advance(1.0)
     at.occupy("probe", T)
-    at.vacate("probe", T, trouble=False)  # its caller left, or there was no money
+    at.vacate("probe", T, at._now, trouble=False)  # its caller left, or there was no money
     assert at.takes(TARGET)
     at.occupy("another", T)
     assert not at.takes(TARGET)
@@ -123,7 +123,7 @@ def test_what_was_under_way_when_it_was_shut_changes_nothing_but_a_later_time() 
         at.occupy(name, T)
     for name, trouble in (("a", Trouble(429)), ("b", LOST), ("c", Trouble(429, 30.0))):
         at.refused(name, trouble)
-        at.vacate(name, T, trouble=True)
+        at.vacate(name, T, at._now, trouble=True)
     assert shut_seconds(at) == 30.0
     assert at.health(T).trips == 1
 
@@ -150,7 +150,7 @@ def test_a_target_never_has_more_open_than_it_may() -> None:
     at.occupy("b", T)
     assert not at.takes(two)
     assert not at.are_shut([T])
-    at.vacate("a", T, trouble=False)
+    at.vacate("a", T, at._now, trouble=False)
     assert at.takes(two)
 
 
@@ -161,15 +161,25 @@ def test_a_target_that_was_changed_is_tried_at_once_and_another_stays_shut() -> 
     for name in (T, "other"):
         at.occupy(name, name)
         at.refused(name, Trouble(401))
-        at.vacate(name, name, trouble=True)
+        at.vacate(name, name, at._now, trouble=True)
     at.replace([replace(TARGET, model="another"), other])
     assert at.takes(TARGET)
     assert not at.takes(other)
+
+
+def test_a_renewed_credential_is_tried_at_once() -> None:
+    at = targets()
+    at.has_credential(T, "first")
+    fail(at, "a", Trouble(401))
+    at.has_credential(T, "first")
+    assert not at.takes(TARGET)
+    at.has_credential(T, "second")
+    assert at.takes(TARGET)
 
 
 def test_the_end_of_a_request_at_a_target_that_is_gone_is_forgotten() -> None:
     at = targets()
     at.occupy("r", T)
     at.replace([])
-    at.vacate("r", T, trouble=True)
+    at.vacate("r", T, at._now, trouble=True)
     assert list(at.wakes()) == []

@@ -8,6 +8,7 @@ import pytest
 
 from routing_values import SPILL_REASONS, TARGET, route
 from spillway.routing.facts import Route
+from spillway.routing.health import Trouble
 from spillway.routing.hold import Pool
 from spillway.routing.outcomes import Reason
 from spillway.routing.verdicts import Cloud, Local, Refusal, Verdict
@@ -105,12 +106,42 @@ def test_a_target_that_has_its_fill_is_passed_over_until_one_ends() -> None:
     made = pool(targets=(replace(TARGET, max_concurrent_requests=1), replace(TARGET, name="second")), loading=0)
     both = ("openai", "second")
     assert ask(made, 0.0, held("r1", targets=both)) == {"r1": Cloud("openai", Reason.NO_ENDPOINTS)}
-    made.occupy_target("openai")
+    made.targets.occupy("another", "openai")
     assert ask(made, 0.0, held("r2", targets=both)) == {"r2": Cloud("second", Reason.NO_ENDPOINTS)}
     third = held("r3", targets=("openai",))
     assert ask(made, 0.0, third) == {}
-    made.vacate_target("openai")
+    made.targets.vacate("another", "openai", 0.0, trouble=False)
     assert drain(made, 0.1, {"r3": third}) == {"r3": Cloud("openai", Reason.NO_ENDPOINTS)}
+
+
+def test_a_target_that_fails_is_passed_over_until_it_may_be_tried_by_one() -> None:
+    made = pool(targets=(TARGET, replace(TARGET, name="second")), loading=0)
+    both = ("openai", "second")
+    made.targets.occupy("a", "openai")
+    made.targets.refused("a", Trouble(429, 8.0))
+    made.targets.vacate("a", "openai", 0.0, trouble=True)
+    assert ask(made, 1.0, held("r1", targets=both)) == {"r1": Cloud("second", Reason.NO_ENDPOINTS)}
+    waits = held("r2", arrived=1.0, targets=("openai",))
+    assert ask(made, 1.0, waits) == {}
+    wake = made.next_wake(1.0)
+    assert wake is not None
+    assert 8.0 <= wake <= 8.8
+    assert drain(made, wake, {"r2": waits}) == {"r2": Cloud("openai", Reason.NO_ENDPOINTS)}
+    made.targets.occupy("r2", "openai")
+    assert ask(made, wake, held("r3", arrived=wake, targets=both)) == {"r3": Cloud("second", Reason.NO_ENDPOINTS)}
+
+
+def test_when_every_target_fails_what_may_leave_waits_and_is_told_so() -> None:
+    made = pool("a", targets=(TARGET,), max_wait_seconds=3.0)
+    ask(made, 0.0, held("big", tokens=30_000, leaves=False))
+    made.targets.occupy("a", "openai")
+    made.targets.refused("a", Trouble(401))
+    made.targets.vacate("a", "openai", 0.0, trouble=True)
+    request = held("r", targets=("openai",))
+    assert ask(made, 0.0, request) == {}
+    verdict = drain(made, 3.0, {"r": request})["r"]
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is Reason.BACKEND_ERROR
 
 
 def test_after_the_longest_wait_it_is_refused_with_when_to_come_back() -> None:
