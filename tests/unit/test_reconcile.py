@@ -9,6 +9,7 @@ from spillway.controller.desire import Policy
 from spillway.controller.objects import Key, Ref
 from spillway.controller.observe import observe_all
 from spillway.controller.reconcile import Reconciler
+from spillway.controller.surroundings import Surroundings
 from spillway.errors import Forbidden, Unreachable
 from spillway.render import RenderSettings
 from spillway.routing.facts import CompileSettings
@@ -35,6 +36,7 @@ def deployment(name="chat", *, profile="l4-24gb", key="api-key", **spec):
         "spec": {
             "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"},
             "accelerator": {"profile": profile},
+            "cache": {"mode": "Ephemeral"},
             "access": {"mode": "None"},
             "budget": {"limit": "50.00"},
             "dataPolicy": {"mayLeave": ["Internal", "Public"]},
@@ -60,7 +62,11 @@ def namespace(**labels):
 
 
 def reconciler(cluster):
-    return Reconciler(cluster, POLICY, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC))
+    return Reconciler(cluster, POLICY, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC), around(cluster))
+
+
+def around(cluster):
+    return Surroundings(cluster, lambda: 0.0)
 
 
 async def settle(cluster):
@@ -295,7 +301,7 @@ async def test_a_pass_over_all_reads_each_kind_once_and_writes_nothing():
         await it.reconcile(Key("team", name))
     cluster.writes.clear()
     cluster.reads = 0
-    it.snapshot = await observe_all(cluster, ())
+    it.snapshot = await observe_all(cluster, around(cluster), ())
     reads = cluster.reads
     for key in it.snapshot.keys:
         await it.reconcile(key)
@@ -307,7 +313,7 @@ async def test_what_a_snapshot_says_is_read_again_before_anything_is_written():
     cluster = MemoryCluster(namespace(), deployment())
     it = await settle(cluster)
     cluster.change(ENGINE, replicas=7)
-    it.snapshot = await observe_all(cluster, ())
+    it.snapshot = await observe_all(cluster, around(cluster), ())
     cluster.change(OBJECT, replicas=3)
     applied = []
     apply = cluster.apply
@@ -323,7 +329,7 @@ async def test_what_a_snapshot_says_is_read_again_before_anything_is_written():
 
 async def test_a_snapshot_is_used_once_and_forgets_what_changed():
     cluster = MemoryCluster(namespace(), deployment())
-    snapshot = await observe_all(cluster, ("team",))
+    snapshot = await observe_all(cluster, around(cluster), ("team",))
     body = cluster.objects[OBJECT]
     assert snapshot.has(body)
     assert snapshot.namespaces == {"team"}
@@ -331,7 +337,7 @@ async def test_a_snapshot_is_used_once_and_forgets_what_changed():
     assert not snapshot.has(cluster.objects[OBJECT])
     assert snapshot.take(CHAT) is not None
     assert snapshot.take(CHAT) is None
-    again = await observe_all(cluster, ())
+    again = await observe_all(cluster, around(cluster), ())
     again.forget(CHAT)
     assert again.take(CHAT) is None
 
@@ -340,4 +346,4 @@ async def test_a_gateway_without_models_is_found_after_a_restart():
     cluster = MemoryCluster(namespace(), deployment())
     await settle(cluster)
     del cluster.objects[OBJECT]
-    assert (await observe_all(cluster, ())).namespaces == {"team"}
+    assert (await observe_all(cluster, around(cluster), ())).namespaces == {"team"}

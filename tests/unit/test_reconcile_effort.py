@@ -13,6 +13,7 @@ from spillway.controller.objects import Key, Ref
 from spillway.controller.observe import Observer
 from spillway.controller.reconcile import Reconciler
 from spillway.controller.start import make_policy
+from spillway.controller.surroundings import REMEMBERED_SECONDS, Surroundings
 from spillway.errors import Forbidden, Unreachable
 from spillway.settings import OperatorSettings
 
@@ -29,6 +30,7 @@ def deployment(name="chat", **spec):
         "spec": {
             "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"},
             "accelerator": {"profile": "l4-24gb"},
+            "cache": {"mode": "Ephemeral"},
             **spec,
         },
     }
@@ -39,13 +41,17 @@ def cluster_of(*names):
 
 
 def reconciler(cluster):
-    return Reconciler(cluster, POLICY, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC))
+    return Reconciler(cluster, POLICY, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC), around(cluster))
+
+
+def around(cluster):
+    return Surroundings(cluster, lambda: 0.0)
 
 
 async def test_many_passes_over_a_namespace_share_their_reads():
     names = [f"chat-{number}" for number in range(30)]
     cluster = cluster_of(*names)
-    observer = Observer(cluster)
+    observer = Observer(cluster, around(cluster))
     found = await asyncio.gather(*(observer.observe(Key("team", name)) for name in names))
     assert [it.body["metadata"]["name"] for it in found] == names
     assert cluster.reads <= 3 * READS_OF_ONE
@@ -53,7 +59,7 @@ async def test_many_passes_over_a_namespace_share_their_reads():
 
 async def test_what_is_believed_is_not_older_than_the_question():
     cluster = cluster_of("a", "b", "c", "d")
-    observer = Observer(cluster)
+    observer = Observer(cluster, around(cluster))
     early = asyncio.create_task(observer.observe(Key("team", "a")))
     await asyncio.sleep(0)
     for name in "bcd":
@@ -65,14 +71,14 @@ async def test_what_is_believed_is_not_older_than_the_question():
 
 async def test_an_object_that_is_gone_is_seen_to_be_gone_among_many():
     cluster = cluster_of("a", "b")
-    observer = Observer(cluster)
+    observer = Observer(cluster, around(cluster))
     found = await asyncio.gather(*(observer.observe(Key("team", name)) for name in ("a", "gone", "b", "too")))
     assert [it.body is None for it in found] == [False, True, False, True]
 
 
 async def test_who_is_cancelled_takes_no_answer_from_the_others():
     cluster = cluster_of("a", "b", "c")
-    observer = Observer(cluster)
+    observer = Observer(cluster, around(cluster))
     tasks = [asyncio.create_task(observer.observe(Key("team", name))) for name in "abc"]
     await asyncio.sleep(0)
     tasks[0].cancel()
@@ -90,7 +96,7 @@ async def test_a_read_that_fails_fails_only_the_passes_that_asked():
         return await working(*args)
 
     cluster.list = unreachable
-    observer = Observer(cluster)
+    observer = Observer(cluster, around(cluster))
     names = "abcd"
     found = await asyncio.gather(*(observer.observe(Key("team", name)) for name in names), return_exceptions=True)
     assert [type(it) for it in found] == [Unreachable] * 4
@@ -122,15 +128,16 @@ def test_no_more_decisions_are_remembered_than_asked_for():
     assert desires.of(bodies[0], None) is not first
 
 
-async def test_the_children_of_a_new_object_are_applied_without_a_look():
+async def test_what_is_slow_of_a_new_object_is_started_without_a_look_and_the_rest_follows():
     cluster = cluster_of("chat")
     it, key = reconciler(cluster), Key("team", "chat")
     it.announce(key, await cluster.get(Ref("LLMDeployment", "team", "chat")))
     cluster.reads = 0
     assert not await it.reconcile(key), "the status is still to come"
     assert cluster.reads == 0
-    assert cluster.of_kind("Deployment") == ["chat-engine"]
+    assert cluster.writes == [("apply", "Deployment", "chat-engine")]
     assert await it.reconcile(key)
+    assert cluster.of_kind("Service") == ["chat", "chat-engine"]
     assert cluster.writes[-1] == ("status", "LLMDeployment", "chat")
     assert [write for write in cluster.writes if write[0] == "apply"] == cluster.writes[:-1], "nothing is written twice"
     assert len(set(cluster.writes)) == len(cluster.writes)
@@ -153,3 +160,32 @@ async def test_a_new_object_that_is_refused_says_so_at_once():
     with pytest.raises(Forbidden):
         await it.reconcile(key)
     assert ("status", "LLMDeployment", "chat") in cluster.writes
+
+
+async def test_what_we_wrote_ourselves_is_no_news_until_somebody_changes_it():
+    cluster = cluster_of("chat")
+    it, key, engine = reconciler(cluster), Key("team", "chat"), Ref("Deployment", "team", "chat-engine")
+    await it.reconcile(key)
+    assert it.has_seen(cluster.objects[engine])
+    cluster.change(engine, replicas=9)
+    assert not it.has_seen(cluster.objects[engine])
+    it.forget(cluster.objects[engine])
+    assert not it.has_seen({"metadata": {"uid": "x"}}), "an object without a version is always news"
+
+
+async def test_a_ceiling_is_remembered_for_moments_and_forgotten_when_its_namespace_changes():
+    now = [0.0]
+    cluster = cluster_of()
+    surroundings = Surroundings(cluster, lambda: now[0])
+    assert await surroundings.ceiling("team") is None
+    namespace = Ref("Namespace", "", "team")
+    cluster.objects[namespace] = {
+        **NAMESPACE,
+        "metadata": {"name": "team", "labels": {"spillway.dev/may-leave": "None"}},
+    }
+    assert await surroundings.ceiling("team") is None
+    surroundings.forget("team")
+    assert await surroundings.ceiling("team") == "None"
+    cluster.objects[namespace] = NAMESPACE
+    now[0] += 2 * REMEMBERED_SECONDS
+    assert await surroundings.ceiling("team") is None

@@ -7,8 +7,8 @@ import datetime as dt
 from memory_cluster import MemoryCluster
 from spillway.controller.desire import Policy
 from spillway.controller.objects import Ref
-from spillway.controller.observe import api_servers
 from spillway.controller.reconcile import Reconciler
+from spillway.controller.surroundings import Surroundings
 from spillway.errors import Forbidden
 from spillway.render import ApiServer, RenderSettings
 from spillway.routing.facts import CompileSettings
@@ -24,11 +24,12 @@ GATEWAY = Ref("NetworkPolicy", "team", "spillway-gateway")
 
 
 def deployment(uri="hf://Qwen/Qwen2.5-7B-Instruct-AWQ"):
+    kept = {} if uri.startswith("pvc://") else {"cache": {"mode": "Ephemeral"}}
     return {
         "apiVersion": "spillway.dev/v1alpha1",
         "kind": "LLMDeployment",
         "metadata": {"name": "chat", "namespace": "team"},
-        "spec": {"model": {"uri": uri}, "accelerator": {"profile": "l4-24gb"}},
+        "spec": {"model": {"uri": uri}, "accelerator": {"profile": "l4-24gb"}, **kept},
     }
 
 
@@ -43,7 +44,11 @@ def endpoints(*addresses, port=6443):
 
 
 def reconciler(cluster):
-    return Reconciler(cluster, POLICY, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC))
+    return Reconciler(cluster, POLICY, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC), around(cluster))
+
+
+def around(cluster):
+    return Surroundings(cluster, lambda: 0.0)
 
 
 def blocks(cluster):
@@ -82,7 +87,7 @@ async def test_addresses_are_none_without_the_right_to_read_them_or_anything_to_
         async def get(self, ref):
             raise Forbidden(f"{ref} is not ours to read")
 
-    assert await api_servers(Closed()) == ()
-    assert await api_servers(MemoryCluster()) == ()
+    assert await around(Closed()).api_servers() == ()
+    assert await around(MemoryCluster()).api_servers() == ()
     cluster = MemoryCluster(endpoints("fd00::1", "10.0.0.1", port=8443))
-    assert await api_servers(cluster) == (ApiServer("10.0.0.1", 8443), ApiServer("fd00::1", 8443))
+    assert await around(cluster).api_servers() == (ApiServer("10.0.0.1", 8443), ApiServer("fd00::1", 8443))

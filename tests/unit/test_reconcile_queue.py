@@ -124,3 +124,12 @@ def test_pauses_double_up_to_a_minute():
     assert pauses[:4] == [0.25, 0.5, 1.0, 2.0]
     assert pauses[-1] == LONGEST_RETRY_SECONDS
     assert retry_seconds(10_000) == LONGEST_RETRY_SECONDS
+
+
+async def test_a_pass_that_is_due_yields_as_long_as_it_is_told_to(work):
+    left = [0.02, 0.02, 0.0]
+    queue = WorkQueue("test", work, concurrency=1, yields=lambda _: left.pop(0))
+    queue.add("a")
+    await until(lambda: queue.is_idle)
+    assert (work.begun, left) == (["a"], [])
+    await queue.close()

@@ -1,9 +1,8 @@
 {{/* Copied from manifests/base by `make generate`; do not edit. */}}
 {{- define "spillway.rules.spillway-operator" -}}
-# patch: kopf keeps what it last handled in an annotation of the object.
 - apiGroups: [spillway.dev]
   resources: [llmdeployments]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch]
 - apiGroups: [spillway.dev]
   resources: [llmdeployments/status]
   verbs: [get, patch]

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote
+from urllib.request import getproxies_environment
 
 import orjson
 import yaml
@@ -71,6 +72,8 @@ class Cluster:
         """
         configuration = client.Configuration()
         configuration.connection_pool_maxsize = 64
+        # else its HTTP library looks for proxies and a netrc file anew at each request, a quarter of a request's cost
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         try:
             if not os.environ.get("KUBECONFIG") and os.environ.get("KUBERNETES_SERVICE_HOST"):
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # so published

@@ -1,6 +1,9 @@
 """The kopf edge, in one table at the end: what triggers what. Handlers only pass on what happened.
 
 - They return nothing and never touch kopf's `patch`: status has one writer, `reconcile`.
+- Events alone, for our own objects too: kopf's create, resume and update keep what they handled in an annotation, a
+  write and an event more for each change of each object, and a right to patch objects that nothing else needs. Which
+  changes matter is seen by `metadata.generation`; retries are the queue's.
 - No timers, daemons or deletion handlers: each puts a finalizer on the object, which then cannot be deleted while
   the operator is away (https://github.com/nolar/kopf/issues/833).
 - An `on.event` handler is never retried, and watches lose deletions when they break: the resync is the net under both.
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import kopf
 
+from spillway.controller.kopf_storage import NoProgress, NothingToCompare
 from spillway.controller.objects import GROUP, MANAGED_BY, MANAGED_BY_LABEL, MAY_LEAVE_LABEL, OWNER_LABEL
 from spillway.controller.operator import Operator
 
@@ -52,20 +56,17 @@ async def probe(memo: kopf.Memo, **_: object) -> str:
     return "alive"
 
 
-async def object_changed(body: kopf.Body, memo: kopf.Memo, **_: object) -> None:
-    """An LLMDeployment was created, changed its spec, or was there when we started."""
-    _operator(memo).object_changed(body)
-
-
-async def object_event(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: object) -> None:
-    """An LLMDeployment is gone."""
+async def object_event(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
+    """An LLMDeployment was created, has changed, is gone, or was there when we started."""
     if event["type"] == "DELETED":
-        _operator(memo).object_deleted(body)
+        _operator(memo).object_deleted(event["object"])
+    else:
+        _operator(memo).object_seen(event["object"])
 
 
-async def child_event(body: kopf.Body, memo: kopf.Memo, **_: object) -> None:
+async def child_event(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
     """Something that we made, or a pod of it, changed."""
-    _operator(memo).child_changed(body)
+    _operator(memo).child_changed(event["object"], is_gone=event["type"] == "DELETED")
 
 
 async def namespace_event(event: kopf.RawEvent, name: str, labels: kopf.Labels, memo: kopf.Memo, **_: object) -> None:
@@ -78,10 +79,10 @@ async def namespace_event(event: kopf.RawEvent, name: str, labels: kopf.Labels, 
 
 def configure(settings: kopf.OperatorSettings) -> None:
     """Kopf's own settings, each with its reason."""
-    # two small annotations of our own name; finalizers are never set, and must not look like another operator's
+    # finalizers are never set, and must not look like another operator's
     settings.persistence.finalizer = f"{GROUP}/operator"
-    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = NothingToCompare()
+    settings.persistence.progress_storage = NoProgress()
     # CRDs are there (the start has listed objects) and namespaces are as configured: no rights to watch for either
     settings.scanning.disabled = True
     # events are ours (events.py): kopf's would say what its handlers do, not what became of the object
@@ -105,9 +106,6 @@ def registry(*, clusterwide: bool) -> kopf.OperatorRegistry:
     kopf.on.cleanup(registry=table)(cleanup)
     kopf.on.login(registry=table)(login)
     kopf.on.probe(registry=table, id="resync", errors=kopf.ErrorsMode.PERMANENT)(probe)
-    kopf.on.create(*OBJECTS, registry=table)(object_changed)
-    kopf.on.resume(*OBJECTS, registry=table)(object_changed)
-    kopf.on.update(*OBJECTS, field="spec", registry=table)(object_changed)
     kopf.on.event(*OBJECTS, registry=table)(object_event)
     kopf.on.event(*DEPLOYMENTS, registry=table)(child_event)
     kopf.on.event(*JOBS, registry=table)(child_event)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from spillway.controller.model import may_download
 from spillway.controller.objects import (
     GATEWAY_NAME,
     MANAGED_BY,
@@ -20,13 +21,11 @@ from spillway.controller.objects import (
     Key,
     Object,
     Ref,
-    at,
     label_of,
     ref_of,
     text_at,
 )
-from spillway.errors import Forbidden
-from spillway.render import ApiServer
+from spillway.controller.surroundings import Surroundings
 
 OWNED_KINDS = ("Deployment", "Service", "LLMLedger")
 """Kinds that are made for one LLMDeployment and carry its label."""
@@ -37,7 +36,6 @@ GATEWAY_KINDS = ("Deployment", "Service", "ServiceAccount", "RoleBinding", "Netw
 MANAGED_LABELS = {MANAGED_BY_LABEL: MANAGED_BY}
 GATEWAY_LABELS = {**MANAGED_LABELS, "app.kubernetes.io/instance": GATEWAY_NAME}
 
-_NOTHING_MAY_LEAVE = "None"
 # Two objects cost less by their own labels than all of a namespace do.
 _WORTH_A_LIST = 3
 
@@ -75,17 +73,17 @@ def owned_by(key: Key) -> dict[str, str]:
     return {**MANAGED_LABELS, OWNER_LABEL: key.name}
 
 
-async def observe(cluster: Reader, key: Key) -> Observed:
+async def observe(cluster: Reader, surroundings: Surroundings, key: Key) -> Observed:
     """What is there of one LLMDeployment now; all reads at the same time."""
     labels = owned_by(key)
     body, gateway, ceiling, pods, children = await asyncio.gather(
         cluster.get(Ref("LLMDeployment", key.namespace, key.name)),
         cluster.get(Ref("Deployment", key.namespace, GATEWAY_NAME)),
-        namespace_ceiling(cluster, key.namespace),
+        surroundings.ceiling(key.namespace),
         cluster.list("Pod", key.namespace, labels),
         cluster.list_owned(OWNED_KINDS, key.namespace, labels),
     )
-    if at(body, "spec", "cache", "mode") not in {None, "Ephemeral"}:
+    if may_download(body):
         children += await cluster.list_owned(MODEL_KINDS, key.namespace, labels)
     return Observed(body, children, tuple(pods), gateway, ceiling)
 
@@ -105,8 +103,9 @@ class Observer:
     is believed is never older than the question.
     """
 
-    def __init__(self, cluster: Reader) -> None:
+    def __init__(self, cluster: Reader, surroundings: Surroundings) -> None:
         self._cluster = cluster
+        self._surroundings = surroundings
         self._waiting: dict[str, _Batch] = {}
         self._busy: dict[str, asyncio.Lock] = {}
 
@@ -121,7 +120,7 @@ class Observer:
             batch.keys.add(key)
             # one who is cancelled must not take the answer from the others
             found = (await asyncio.shield(batch.found)).get(key)
-            return found if found is not None else await observe(self._cluster, key)
+            return found if found is not None else await observe(self._cluster, self._surroundings, key)
         batch = self._waiting[key.namespace] = _Batch(asyncio.get_running_loop().create_future(), {key})
         try:
             async with self._busy.setdefault(key.namespace, asyncio.Lock()):
@@ -137,34 +136,11 @@ class Observer:
 
     async def _read(self, namespace: str, keys: Collection[Key]) -> Mapping[Key, Observed]:
         if len(keys) < _WORTH_A_LIST:
-            return dict(zip(keys, await asyncio.gather(*(observe(self._cluster, key) for key in keys)), strict=True))
-        snapshot = await observe_all(self._cluster, (namespace,))
+            reads = (observe(self._cluster, self._surroundings, key) for key in keys)
+            return dict(zip(keys, await asyncio.gather(*reads), strict=True))
+        snapshot = await observe_all(self._cluster, self._surroundings, (namespace,))
         nothing = Observed(None, (), (), None, None)
         return {key: snapshot.take(key) or nothing for key in keys}
-
-
-async def namespace_ceiling(cluster: Reader, namespace: str) -> str | None:
-    """The namespace's label spillway.dev/may-leave, None without one; "None" when we have no right to read it."""
-    try:
-        found = await cluster.get(Ref("Namespace", "", namespace))
-    except Forbidden:
-        return _NOTHING_MAY_LEAVE
-    return label_of(found, MAY_LEAVE_LABEL) if found is not None else None
-
-
-async def api_servers(cluster: Reader) -> tuple[ApiServer, ...]:
-    """Where the cluster's API servers listen; none when we have no right to read it, or nobody says."""
-    try:
-        found = await cluster.get(Ref("EndpointSlice", "default", "kubernetes"))
-    except Forbidden:
-        return ()
-    ports, endpoints = at(found, "ports"), at(found, "endpoints")
-    numbers = [at(port, "port") for port in ports] if isinstance(ports, list) else []
-    listed = [at(endpoint, "addresses") for endpoint in endpoints] if isinstance(endpoints, list) else []
-    addresses = [address for some in listed if isinstance(some, list) for address in some]
-    return tuple(
-        sorted(ApiServer(str(address), port) for address in addresses for port in numbers if isinstance(port, int))
-    )
 
 
 class Snapshot:
@@ -197,14 +173,14 @@ class Snapshot:
         return bool(version) and self._versions.get(uid) == version
 
 
-async def observe_all(cluster: Reader, namespaces: Sequence[str]) -> Snapshot:
+async def observe_all(cluster: Reader, surroundings: Surroundings, namespaces: Sequence[str]) -> Snapshot:
     """What is there of every LLMDeployment in these namespaces (none: all), by one LIST for each kind and namespace."""
     scopes = tuple(namespaces) or ("",)
     # children before objects: what an object made in between would otherwise look as if it had lost them
     owned, pods, ceilings = await asyncio.gather(
         _list_all(cluster, (*OWNED_KINDS, *MODEL_KINDS), scopes),
         _list_all(cluster, ("Pod",), scopes),
-        _ceilings(cluster, namespaces),
+        _ceilings(cluster, surroundings, namespaces),
     )
     bodies = await _list_all(cluster, ("LLMDeployment",), scopes, labels=None)
     children_of, pods_of = _by_owner(owned), _by_owner(pods)
@@ -235,9 +211,9 @@ async def _list_all(
     return [obj for objects in lists for obj in objects]
 
 
-async def _ceilings(cluster: Reader, namespaces: Sequence[str]) -> dict[str, str | None]:
+async def _ceilings(cluster: Reader, surroundings: Surroundings, namespaces: Sequence[str]) -> dict[str, str | None]:
     if namespaces:
-        found = await asyncio.gather(*(namespace_ceiling(cluster, namespace) for namespace in namespaces))
+        found = await asyncio.gather(*(surroundings.ceiling(namespace) for namespace in namespaces))
         return dict(zip(namespaces, found, strict=True))
     return {ref_of(obj).name: label_of(obj, MAY_LEAVE_LABEL) for obj in await cluster.list("Namespace")}
 

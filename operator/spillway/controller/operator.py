@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 import structlog
 
+from spillway.controller.births import Births
 from spillway.controller.cluster import Cluster
 from spillway.controller.desire import Policy
-from spillway.controller.objects import GATEWAY_NAME, OWNER_LABEL, Key, at, label_of, ref_of
+from spillway.controller.objects import GATEWAY_NAME, OWNER_LABEL, Key, at, label_of, ref_of, text_at
 from spillway.controller.observe import observe_all
 from spillway.controller.reconcile import Reconciler
+from spillway.controller.surroundings import Surroundings
 from spillway.controller.workqueue import WorkQueue, retry_seconds
 from spillway.errors import ClusterError, NotFound, SetupError, Unreachable
 from spillway.settings import OperatorSettings
@@ -38,11 +40,18 @@ class Operator:
     def __init__(self, cluster: Cluster, policy: Policy, settings: OperatorSettings) -> None:
         self.cluster = cluster
         self._settings = settings
-        self._reconciler = Reconciler(cluster, policy, lambda: dt.datetime.now(dt.UTC))
-        self._objects: WorkQueue[Key] = WorkQueue("object", self._reconcile_object, settings.concurrency)
-        self._namespaces: WorkQueue[str] = WorkQueue("namespace", self._reconcile_namespace, settings.concurrency)
+        clock = asyncio.get_running_loop().time
+        self._surroundings = Surroundings(cluster, clock)
+        self._reconciler = Reconciler(cluster, policy, lambda: dt.datetime.now(dt.UTC), self._surroundings)
+        births = self._births = Births(clock)
+        many = settings.concurrency
+        self._objects: WorkQueue[Key] = WorkQueue("object", self._reconcile_object, many, births.wait_seconds)
+        self._namespaces: WorkQueue[str] = WorkQueue(
+            "namespace", self._reconcile_namespace, many, lambda _: births.wait_seconds()
+        )
         self._namespace_seconds = 0.0
         self._ceilings: dict[str, str | None] = {}
+        self._generations: dict[str, object] = {}
         self._resync: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -80,32 +89,44 @@ class Operator:
 
     async def walk(self) -> None:
         """Ask for a pass over every object and every namespace, all from one LIST per kind."""
-        snapshot = await observe_all(self.cluster, self._settings.namespaces)
+        snapshot = await observe_all(self.cluster, self._surroundings, self._settings.namespaces)
         self._reconciler.snapshot = snapshot
         for key in snapshot.keys:
             self._objects.add(key)
         for namespace in snapshot.namespaces:
             self._namespaces.add(namespace)
 
-    def object_changed(self, body: Mapping[str, object]) -> None:
-        """An LLMDeployment was created, changed its spec, or was there already."""
-        ref = ref_of(body)
-        if self._is_known(body):
+    def object_seen(self, body: Mapping[str, object]) -> None:
+        """An LLMDeployment was created, has changed, or was there already; status and metadata alone mean nothing."""
+        ref, uid, generation = ref_of(body), text_at(body, "metadata", "uid"), at(body, "metadata", "generation")
+        if self._generations.get(uid) == generation:
+            return
+        self._generations[uid] = generation
+        if self._reconciler.has_seen(body):
             return
         key = Key(ref.namespace, ref.name)
-        self._reconciler.announce(key, dict(body) if _is_new(body) else None)
+        if _is_new(body):
+            self._births.came(key)
+            self._reconciler.announce(key, dict(body))
+        else:
+            self._births.over(key)
+            self._reconciler.announce(key, None)
         self._want(key)
         self._want_namespace(ref.namespace)
 
     def object_deleted(self, body: Mapping[str, object]) -> None:
         """An LLMDeployment is gone: its children go by themselves, the gateway only if it was the last."""
         ref = ref_of(body)
+        self._generations.pop(text_at(body, "metadata", "uid"), None)
+        self._births.over(Key(ref.namespace, ref.name))
         self._reconciler.announce(Key(ref.namespace, ref.name), None)
         self._want_namespace(ref.namespace)
 
-    def child_changed(self, body: Mapping[str, object]) -> None:
+    def child_changed(self, body: Mapping[str, object], *, is_gone: bool) -> None:
         """Something that we made, or a pod of it, was created, changed or deleted."""
-        if self._is_known(body):
+        if is_gone:
+            self._reconciler.forget(body)
+        elif self._reconciler.has_seen(body):
             return
         ref, owner = ref_of(body), label_of(body, OWNER_LABEL)
         if owner is not None:
@@ -120,14 +141,12 @@ class Operator:
         before = self._ceilings.get(name, ceiling)
         self._ceilings[name] = ceiling
         if before != ceiling:
+            self._surroundings.forget(name)
             self._namespaces.add(name)
 
     def namespace_deleted(self, name: str) -> None:
         """A namespace is gone, and everything in it."""
         self._ceilings.pop(name, None)
-
-    def _is_known(self, body: Mapping[str, object]) -> bool:
-        return self._reconciler.snapshot.has(body)
 
     def _want(self, key: Key, delay_seconds: float = 0.0) -> None:
         self._reconciler.snapshot.forget(key)
@@ -138,7 +157,11 @@ class Operator:
         self._namespaces.add(namespace, max(NAMESPACE_DELAY_SECONDS, pause))
 
     async def _reconcile_object(self, key: Key) -> None:
-        if not await self._reconciler.reconcile(key):
+        try:
+            is_done = await self._reconciler.reconcile(key)
+        finally:
+            self._births.over(key)
+        if not is_done:
             self._objects.add(key, CHILD_DELAY_SECONDS)
 
     async def _reconcile_namespace(self, namespace: str) -> None:

@@ -31,11 +31,10 @@ from spillway.controller.observe import (
     Observer,
     Reader,
     Snapshot,
-    api_servers,
-    namespace_ceiling,
 )
 from spillway.controller.projection import difference
 from spillway.controller.status import Facts, route_ready, status_of
+from spillway.controller.surroundings import Surroundings
 from spillway.controller.workload import pods_of, workload_of
 from spillway.errors import ClusterError, Forbidden, Invalid, NotFound
 from spillway.render import render_namespace
@@ -43,6 +42,9 @@ from spillway.render import render_namespace
 logger = structlog.get_logger()
 
 Clock = Callable[[], dt.datetime]
+
+# What takes minutes to be of use once it is applied; everything else is needed only then.
+_SLOW_TO_START = frozenset({"Deployment", "Job", "PersistentVolumeClaim"})
 
 
 class Writer(Protocol):
@@ -68,12 +70,14 @@ class ReaderAndWriter(Reader, Writer, Protocol):
 class Reconciler:
     """Carries out the recipes on one cluster; what it remembers between passes only saves work."""
 
-    def __init__(self, cluster: ReaderAndWriter, policy: Policy, clock: Clock) -> None:
+    def __init__(self, cluster: ReaderAndWriter, policy: Policy, clock: Clock, surroundings: Surroundings) -> None:
         self._cluster = cluster
+        self._surroundings = surroundings
         self._policy = policy
         self._clock = clock
         self._desires = Desires(policy)
-        self._observer = Observer(cluster)
+        self._observer = Observer(cluster, surroundings)
+        self._written: dict[str, str] = {}
         self._new: dict[Key, Object] = {}
         self.snapshot = Snapshot({}, {})
 
@@ -84,25 +88,34 @@ class Reconciler:
         else:
             self._new[key] = body
 
+    def has_seen(self, body: Mapping[str, object]) -> bool:
+        """Whether this very version of an object was read by the last look at all of them, or written by us."""
+        uid = text_at(body, "metadata", "uid")
+        return self.snapshot.has(body) or self._written.get(uid) == text_at(body, "metadata", "resourceVersion") != ""
+
+    def forget(self, body: Mapping[str, object]) -> None:
+        """An object is gone."""
+        self._written.pop(text_at(body, "metadata", "uid"), None)
+
     async def reconcile(self, key: Key) -> bool:
         """Bring one LLMDeployment's children and status to what its spec says; nothing is written when nothing differs.
 
-        Returns whether that is done; of an object that was announced as new the status is left to the next pass, which
-        finds what has become of its children by then.
+        Returns whether that is done; of an object that was announced as new only what is slow is started, and the rest
+        is left to the next pass, which finds what has become of that by then.
 
         Raises:
             ClusterError: the API server did not do its part; the pass is worth another try.
         """
         new = self._new.pop(key, None)
-        if new is not None and await self._make_all(new):
+        if new is not None and await self._start(new):
             return False
         await self._reconcile(key)
         return True
 
-    async def _make_all(self, body: Object) -> bool:
-        """Apply the children of an object that has none yet, without looking; whether all of it was accepted."""
+    async def _start(self, body: Object) -> bool:
+        """Apply what is slow of an object that has no children yet, without looking; whether all of it was accepted."""
         desired = self._desires.of(body, None)
-        _, refusal = await self._apply_all(desired.children, ())
+        _, refusal = await self._apply_all([obj for obj in desired.children if obj["kind"] in _SLOW_TO_START], ())
         return desired.problem is None and refusal is None
 
     async def _reconcile(self, key: Key) -> None:
@@ -132,8 +145,8 @@ class Reconciler:
         """
         bodies, ceiling, servers, observed = await asyncio.gather(
             self._cluster.list("LLMDeployment", namespace),
-            namespace_ceiling(self._cluster, namespace),
-            api_servers(self._cluster),
+            self._surroundings.ceiling(namespace),
+            self._surroundings.api_servers(),
             self._cluster.list_owned(GATEWAY_KINDS, namespace, GATEWAY_LABELS),
         )
         wanted = [body for body in bodies if at(body, "metadata", "deletionTimestamp") is None]
@@ -188,7 +201,9 @@ class Reconciler:
             if path is None:
                 return live
             logger.debug("object differs", object=str(ref_of(desired)), field=path)
-        return await self._cluster.apply(desired)
+        applied = await self._cluster.apply(desired)
+        self._written[text_at(applied, "metadata", "uid")] = text_at(applied, "metadata", "resourceVersion")
+        return applied
 
     async def _prune(
         self, desired: Sequence[Object], observed: Sequence[Object], kept: frozenset[Ref] = frozenset()

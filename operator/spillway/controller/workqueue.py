@@ -38,12 +38,20 @@ class WorkQueue(Generic[K]):
     """Calls `work(key)` for every key that was added: at most `concurrency` keys at once, once at a time for each.
 
     A `ClusterError` is tried again with growing pauses, and said in one line; any other error is a mistake of ours:
-    tried again as well, and logged with its trace.
+    tried again as well, and logged with its trace. `yields` says how many seconds a pass that is due should still wait
+    for others; it is asked again when they are over.
     """
 
-    def __init__(self, name: str, work: Callable[[K], Awaitable[None]], concurrency: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[K], Awaitable[None]],
+        concurrency: int,
+        yields: Callable[[K], float] = lambda _: 0.0,
+    ) -> None:
         self._name = name
         self._work = work
+        self._yields = yields
         self._slots = asyncio.Semaphore(concurrency)
         self._entries: dict[K, _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +82,7 @@ class WorkQueue(Generic[K]):
 
     async def _serve(self, key: K, entry: _Entry) -> None:
         while entry.due < math.inf:
-            await self._wait(entry)
+            await self._wait(key, entry)
             async with self._slots:
                 entry.due = math.inf
                 succeeded = await self._pass(key, entry)
@@ -86,9 +94,9 @@ class WorkQueue(Generic[K]):
         # nothing is awaited between the loop's test and here, so no `add` can fall in between
         del self._entries[key]
 
-    async def _wait(self, entry: _Entry) -> None:
+    async def _wait(self, key: K, entry: _Entry) -> None:
         loop = asyncio.get_running_loop()
-        while (left := entry.due - loop.time()) > 0:
+        while (left := max(entry.due - loop.time(), self._yields(key))) > 0:
             entry.woken.clear()
             timer = loop.call_later(left, entry.woken.set)
             await entry.woken.wait()
