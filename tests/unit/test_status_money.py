@@ -7,6 +7,8 @@ import pytest
 
 from spillway.api.v1alpha1 import LLMDeployment, LLMLedger
 from spillway.controller.money import budget_available, budget_status, fallback_ready, fallback_status
+from spillway.controller.status import route_ready
+from spillway.controller.workload import Workload
 from spillway.routing.compile import compile_route
 from spillway.routing.facts import CompileSettings
 
@@ -28,6 +30,7 @@ def deployment(mode="Enabled", may_leave=("Public",), base_url=None, **more):
     spec = {
         "model": {"uri": "hf://a/b-7b"},
         "accelerator": {"profile": "l4-24gb"},
+        "cache": {"mode": "Ephemeral"},
         "access": {"mode": "None"},
         "budget": {"limit": "50.00"},
         "dataPolicy": {"mayLeave": list(may_leave)},
@@ -189,3 +192,16 @@ def test_the_state_that_says_most_is_shown():
 def test_a_silent_gateway_is_no_state():
     assert fallback_status(None) is None
     assert fallback_status(fresh_ledger()) is None
+
+
+def test_a_gateway_that_cannot_serve_the_spec_is_told_by_the_route():
+    seen = gateway("gw-2") | {"routeProblem": "spec.queue.maxRequests: a valid integer"}
+    answering = Workload.model_validate(
+        {"metadata": {"name": "spillway-gateway"}, "spec": {"replicas": 2}, "status": {"readyReplicas": 2}}
+    )
+
+    found = route_ready(answering, ledger(gateway(), seen))
+
+    assert said(found) == "False SpecNotServed"
+    assert found.message == "gw-2 serves the spec as it last could be used: spec.queue.maxRequests: a valid integer"
+    assert said(route_ready(answering, ledger(gateway()))) == "True Ready"

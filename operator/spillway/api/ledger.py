@@ -64,6 +64,14 @@ class ObservedGateway(StatusModel):
         ListType("map", most=16, key="name"),
         Field(description="What it saw of each target."),
     ] = ()
+    route_problem: Annotated[
+        str | None,
+        Field(
+            max_length=1024,
+            description="Why it cannot serve the LLMDeployment as it is now; it is served as it last could be. "
+            "Absent: it can.",
+        ),
+    ] = None
 
 
 class LLMLedgerStatus(StatusModel):

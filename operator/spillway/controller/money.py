@@ -92,6 +92,14 @@ def budget_available(deployment: LLMDeployment | None, ledger: LLMLedger | None,
     return yes(kind, Reason.WITHIN_BUDGET)
 
 
+def route_problem(ledger: LLMLedger | None) -> str | None:
+    """Which gateway cannot serve the spec as it is now, and why; None when all can."""
+    for gateway in _gateways(ledger):
+        if gateway.route_problem is not None:
+            return f"{gateway.name} serves the spec as it last could be used: {gateway.route_problem}"
+    return None
+
+
 def _gateways(ledger: LLMLedger | None) -> Sequence[ObservedGateway]:
     return ledger.status.gateways if ledger is not None and ledger.status is not None else ()
 

@@ -17,7 +17,7 @@ from spillway.api.v1alpha1 import (
 from spillway.controller.conditions import ConditionType, Finding, Reason, conditions, find, no, unknown, yes
 from spillway.controller.failures import last_failure
 from spillway.controller.model import Model
-from spillway.controller.money import budget_available, budget_status, fallback_ready, fallback_status
+from spillway.controller.money import budget_available, budget_status, fallback_ready, fallback_status, route_problem
 from spillway.controller.objects import GATEWAY_NAME, Key
 from spillway.controller.workload import Pod, Workload
 from spillway.errors import InvalidObject, SpillwayError
@@ -76,18 +76,22 @@ def status_of(facts: Facts, now: dt.datetime) -> LLMDeploymentStatus:
     )
 
 
-def route_ready(gateway: Workload | None) -> Finding:
-    """Whether the namespace's gateway answers."""
+def route_ready(gateway: Workload | None, ledger: LLMLedger | None = None) -> Finding:
+    """Whether the namespace's gateway answers, and serves the spec as it is."""
     kind = ConditionType.ROUTE_READY
     if gateway is None:
         return no(kind, Reason.GATEWAY_MISSING, f"the Deployment {GATEWAY_NAME} does not exist yet")
     if gateway.status.ready_replicas < 1:
         return no(kind, Reason.GATEWAY_NOT_READY, f"no pod of {GATEWAY_NAME} is ready")
+    problem = route_problem(ledger)
+    if problem is not None:
+        return no(kind, Reason.SPEC_NOT_SERVED, problem)
     return yes(kind, Reason.READY)
 
 
 def _findings(facts: Facts, failure: LastFailure | None, now: dt.datetime) -> Sequence[Finding]:
-    spec, workload, route = _spec_valid(facts), _workload_ready(facts, failure), route_ready(facts.gateway)
+    spec, workload = _spec_valid(facts), _workload_ready(facts, failure)
+    route = route_ready(facts.gateway, facts.ledger)
     model, stalled = _model_ready(facts), _stalled(facts, workload)
     # while the next model is downloaded, the present one is served
     needed = (spec, workload, route) if workload.status == "True" else (spec, model, workload, route)

@@ -99,6 +99,11 @@ class Ledger:
         return self._purse.open_reservations
 
     @property
+    def is_told(self) -> bool:
+        """Whether the object was told, or will be, what this gateway sees."""
+        return self._observed is not None
+
+    @property
     def reachable(self) -> bool:
         """Whether the last exchange with the object came about."""
         return self._reachable

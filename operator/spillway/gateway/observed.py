@@ -39,6 +39,8 @@ class Observer:
         self._unusable: dict[str, tuple[str, str]] = {}
         self._state = FallbackState.LOCAL
         self._since = now()
+        self.route_problem: str | None = None
+        """Why the object as it is now cannot be served, while it is served as it last could be; None when it is."""
 
     def ended(self, place: Place, reason: Reason, outcome: Outcome) -> None:
         """Take in how one request ended."""
@@ -96,6 +98,7 @@ class Observer:
             share_percent=min(100, math.ceil(100 * cloud / total)) if total else 0,
             since=self._since,
             targets=self._targets(route),
+            route_problem=self.route_problem[:1024] if self.route_problem else None,
         )
 
     def _targets(self, route: Route) -> tuple[ObservedTarget, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import structlog
@@ -55,7 +56,7 @@ class RouteTable:
         self._settings = settings
         self._serve = serve
         self._retire = retire
-        self._objects: dict[str, Mapping[str, object]] = {}
+        self._objects: dict[str, _Known] = {}
         self._served: dict[str, Served] = {}
         self._by_model: dict[str, Served] = {}
         self._replicas: Mapping[str, Replicas] = {}
@@ -79,30 +80,27 @@ class RouteTable:
         ceiling = labels.get(CEILING_LABEL)
         if ceiling != self._ceiling:
             self._ceiling = ceiling
-            for manifest in list(self._objects.values()):
-                self._compile(manifest)
+            for known in self._objects.values():
+                self._compile(known)
+            self._index()
 
     def replace(self, manifests: Iterable[Mapping[str, object]]) -> None:
         """Take in all objects that there are: the result of a list."""
         listed = {_name(manifest): manifest for manifest in manifests}
         for name in set(self._objects) - set(listed):
-            self.remove(name)
+            self._remove(name)
         for manifest in listed.values():
-            self.apply(manifest)
+            self._apply(manifest)
+        self._index()
 
     def apply(self, manifest: Mapping[str, object]) -> None:
-        """Take in one object that is new or changed."""
-        known = self._objects.get(_name(manifest))
-        self._objects[_name(manifest)] = manifest
-        if known != manifest:
-            self._compile(manifest)
+        """Take in one object that is new or changed. Nothing is compiled when all that changed is what was observed."""
+        if self._apply(manifest):
+            self._index()
 
     def remove(self, name: str) -> None:
         """Serve an object no more; what is in flight ends as it began."""
-        self._objects.pop(name, None)
-        served = self._served.pop(name, None)
-        if served is not None:
-            self._retire(served)
+        self._remove(name)
         self._index()
 
     def set_replicas(self, replicas: Mapping[str, Replicas]) -> None:
@@ -113,14 +111,31 @@ class RouteTable:
             if found != before.get(name, NO_REPLICAS):
                 served.desk.set_replicas(found.ready, found.loading)
 
-    def _compile(self, manifest: Mapping[str, object]) -> None:
-        name = _name(manifest)
+    def _apply(self, manifest: Mapping[str, object]) -> bool:
+        """Whether it was compiled."""
+        name, served_from = _name(manifest), _what_counts(manifest)
+        known = self._objects.get(name)
+        if known is not None and known.served_from == served_from:
+            return False
+        self._objects[name] = known = _Known(name, manifest, served_from)
+        self._compile(known)
+        return True
+
+    def _remove(self, name: str) -> None:
+        self._objects.pop(name, None)
+        served = self._served.pop(name, None)
+        if served is not None:
+            self._retire(served)
+
+    def _compile(self, known: _Known) -> None:
+        name, served = known.name, self._served.get(known.name)
         try:
-            route = compile_route(LLMDeployment.model_validate(manifest), self._ceiling, self._settings)
+            route = compile_route(known.deployment, self._ceiling, self._settings)
         except (ValidationError, InvalidObject, ValueError) as problem:
             _log.warning("an object does not compile and is served as it last did", name=name, problem=str(problem))
+            if served is not None:
+                served.observer.route_problem = str(problem)
             return
-        served = self._served.get(name)
         if served is not None and served.route.uid != route.uid:
             self._retire(served)  # deleted and made anew under the same name: another object, another ledger
             served = None
@@ -130,13 +145,34 @@ class RouteTable:
             served.desk.set_replicas(replicas.ready, replicas.loading)
         elif served.route != route:
             served.desk.route = route
-        self._index()
+        served.observer.route_problem = None
 
     def _index(self) -> None:
         # Two objects may claim one model name; the first by name has it, so that every gateway agrees.
         self._by_model = {}
         for name in sorted(self._served):
             self._by_model.setdefault(self._served[name].route.model_name, self._served[name])
+
+
+class _Known:
+    """One object as it was last seen: `served_from` is the part of it that routes are made of."""
+
+    def __init__(self, name: str, manifest: Mapping[str, object], served_from: object) -> None:
+        self.name = name
+        self.served_from = served_from
+        self._manifest = manifest
+
+    @cached_property
+    def deployment(self) -> LLMDeployment:
+        """The object, read once for all ceilings. Raises ValidationError."""
+        return LLMDeployment.model_validate(self._manifest)
+
+
+def _what_counts(manifest: Mapping[str, object]) -> object:
+    """What the route of an object depends on. Most of its status is not: that changes every second while it spends."""
+    metadata, status = manifest.get("metadata"), manifest.get("status")
+    identity = metadata.get("uid") if isinstance(metadata, dict) else None
+    return identity, manifest.get("spec"), status.get("plan") if isinstance(status, dict) else None
 
 
 def _name(manifest: Mapping[str, object]) -> str:
