@@ -142,7 +142,7 @@ DEPLOYMENT_CASES = (
     Case("a bucket's folder with a way out", {"spec.model.uri": "s3://acme/../x", "spec.cache": CLAIMED}, URI),
     Case(
         "a model of a bucket without a cache",
-        {"spec.model.uri": "s3://acme-models/llama"},
+        {"spec.model.uri": "s3://acme-models/llama", "spec.cache": {"mode": "Ephemeral"}},
         "cache.mode must be PersistentVolume or ExistingClaim for a model.uri of s3://",
     ),
     # cache
@@ -169,7 +169,13 @@ DEPLOYMENT_CASES = (
     Case(
         "a cache on Ollama",
         {"spec.engine": {"type": "Ollama"}, "spec.model.uri": "ollama://qwen2.5:7b", "spec.cache": CLAIMED},
-        "cache must be left out with engine.type Ollama",
+    ),
+    Case("a storage class of the cache by default", {"spec.cache": {"storageClassName": "fast"}}),
+    Case("a bucket in the cache by default", {"spec.model.uri": "s3://acme-models/llama"}),
+    Case(
+        "not even a cache of nothing for what is on a claim",
+        {"spec.model.uri": "pvc://models/llama", "spec.cache": {"mode": "Ephemeral"}},
+        "cache must be left out for a model.uri of pvc://",
     ),
     Case(
         "a cache of what is on a claim",
@@ -507,7 +513,7 @@ CURE = "make another LLMDeployment with the cache that you want, and delete this
 DEPLOYMENT_CHANGES = (
     Change("a larger cache", {"spec.cache": CLAIMED | {"size": "50Gi"}}, {"spec.cache.size": "1Ti"}),
     Change("the size as it is by default", {"spec.cache": CLAIMED}, {"spec.cache.size": "50Gi"}),
-    Change("the cache as it is without one", {}, {"spec.cache": {"mode": "Ephemeral"}}),
+    Change("the cache as it is by default", {}, {"spec.cache": {"mode": "PersistentVolume"}}),
     Change("what becomes of the claim", {"spec.cache": CLAIMED}, {"spec.cache.retentionPolicy": "Delete"}),
     Change("the model in a cache", {"spec.cache": CLAIMED}, {"spec.model.uri": "hf://Qwen/Qwen3-8B"}),
     Change(
@@ -516,8 +522,18 @@ DEPLOYMENT_CHANGES = (
         {"spec.cache.size": "49Gi"},
         f"cache.size can only be made larger, as claims can; for a smaller one {CURE}",
     ),
-    Change("a cache later", {}, {"spec.cache": CLAIMED}, f"cache.mode cannot be changed: {CURE}"),
-    Change("the cache taken away", {"spec.cache": CLAIMED}, {"spec.cache": REMOVED}, "cache.mode cannot be changed"),
+    Change(
+        "a cache later",
+        {"spec.cache": {"mode": "Ephemeral"}},
+        {"spec.cache": CLAIMED},
+        f"cache.mode cannot be changed: {CURE}",
+    ),
+    Change(
+        "the cache of each pod taken away",
+        {"spec.cache": {"mode": "Ephemeral"}},
+        {"spec.cache": REMOVED},
+        "cache.mode cannot be changed",
+    ),
     Change(
         "another access mode",
         {"spec.cache": CLAIMED},

@@ -103,6 +103,7 @@ async def pod_is_made(api: KubeAPI) -> dict[str, Any]:
 
 async def apply_object(api: KubeAPI, namespace: str, profile: str = "l4-24gb") -> None:
     spec = {"model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"}, "accelerator": {"profile": profile}}
+    spec["cache"] = {"mode": "Ephemeral"}
     meta = {"name": "chat", "namespace": namespace}
     await api.apply({"apiVersion": "spillway.dev/v1alpha1", "kind": "LLMDeployment", "metadata": meta, "spec": spec})
 

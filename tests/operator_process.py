@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -53,10 +53,13 @@ async def _served(api: KubeAPI) -> bool:
 class OperatorProcess:
     """One operator; start, stop or kill it as often as the test wants."""
 
-    def __init__(self, control_plane: ControlPlane, directory: Path, *options: str) -> None:
+    def __init__(
+        self, control_plane: ControlPlane, directory: Path, *options: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._kubeconfig = control_plane.kubeconfig_for_service_account("spillway-system", "spillway-operator")
         self._log = directory / "operator.log"
         self._options = options
+        self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -72,6 +75,7 @@ class OperatorProcess:
                     "KUBECONFIG": str(self._kubeconfig),
                     "SPILLWAY_GATEWAY_REPLICAS": "1",
                     "SPILLWAY_LOG_LEVEL": "Debug",
+                    **self._environment,
                 },
                 stderr=log,
             )

@@ -1,12 +1,18 @@
-"""One control plane for the whole session (4 s), a namespace of its own for each test."""
+"""One control plane for the whole session (4 s), a namespace of its own for each test; what runs in it.
+
+What tests install for the whole cluster goes onto `own_plane`, a control plane of their module's own.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from llm_deployments import LLMDeployments
+from operator_process import OperatorProcess, install
 from spillway.simulator.controlplane import ControlPlane, running
 from spillway.simulator.kubeapi import KubeAPI
 from spillway.simulator.node import GpuNode
@@ -42,6 +48,60 @@ async def gpu_node(api: KubeAPI) -> AsyncIterator[GpuNode]:
     name = f"gpu-{secrets.token_hex(3)}"
     async with GpuNode(api, name=name, engine_env={"SPILLWAY_SIMULATED_LOAD_SECONDS": "1"}) as node:
         yield node
+
+
+@pytest.fixture
+async def node(api: KubeAPI) -> AsyncIterator[GpuNode]:
+    """A node as `gpu_node`, whose containers are tried again soon after they failed."""
+    engine = {"SPILLWAY_SIMULATED_LOAD_SECONDS": "1"}
+    name = f"gpu-{secrets.token_hex(3)}"
+    async with GpuNode(api, name=name, gpus=16, engine_env=engine, back_off_seconds=(1.0, 4.0)) as node:
+        yield node
+
+
+@pytest.fixture
+def operator_environment() -> Mapping[str, str]:
+    """The settings of `operator`, for modules to override."""
+    return {}
+
+
+@pytest.fixture
+async def operator(
+    control_plane: ControlPlane,
+    api: KubeAPI,
+    namespace: str,
+    tmp_path: Path,
+    operator_environment: Mapping[str, str],
+) -> AsyncIterator[OperatorProcess]:
+    """A running operator of the test's namespace, with the rights of `manifests/base` alone."""
+    await install(api)
+    process = OperatorProcess(control_plane, tmp_path, f"--namespaces={namespace}", environment=operator_environment)
+    await process.start()
+    yield process
+    code = await process.stop()
+    print(process.log)
+    assert code == 0, "SIGTERM ends it without an error"
+    assert "Traceback" not in process.log
+    assert "Forbidden" not in process.log, "its role allows all that it does"
+
+
+@pytest.fixture
+def deployments(api: KubeAPI, namespace: str) -> LLMDeployments:
+    """The LLMDeployments of the test's namespace."""
+    return LLMDeployments(api, namespace)
+
+
+@pytest.fixture(scope="module")
+def own_plane() -> Iterator[ControlPlane]:
+    """A control plane for what is installed for the whole cluster."""
+    with running(progress=_print) as plane:
+        yield plane
+
+
+@pytest.fixture
+async def own_api(own_plane: ControlPlane) -> AsyncIterator[KubeAPI]:
+    async with own_plane.api() as api:
+        yield api
 
 
 def _print(what: str, seconds: float) -> None:

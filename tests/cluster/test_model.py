@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from operator_process import KINDS, OperatorProcess, install, until
+from operator_process import KINDS, until
 from spillway.simulator.hub import Hub, Repository, made_up_model
-from spillway.simulator.node import GpuNode
 
 pytestmark = pytest.mark.cluster
 
@@ -34,22 +33,8 @@ async def hub():
 
 
 @pytest.fixture
-async def node(api):
-    engine = {"SPILLWAY_SIMULATED_LOAD_SECONDS": "1"}
-    async with GpuNode(api, name="model-node", engine_env=engine, back_off_seconds=(1.0, 2.0)) as node:
-        yield node
-
-
-@pytest.fixture
-async def operator(control_plane, api, namespace, hub, tmp_path, monkeypatch):
-    await install(api)
-    monkeypatch.setenv("SPILLWAY_HUB_ENDPOINT", hub.url)
-    process = OperatorProcess(control_plane, tmp_path, f"--namespaces={namespace}")
-    await process.start()
-    yield process
-    assert await process.stop() == 0
-    print(process.log)
-    assert "Traceback" not in process.log
+def operator_environment(hub):
+    return {"SPILLWAY_HUB_ENDPOINT": hub.url}
 
 
 @pytest.fixture

@@ -38,19 +38,6 @@ async def kinds(api: KubeAPI) -> None:
     await install(api)
 
 
-@pytest.fixture
-async def operator(control_plane, kinds, namespace, tmp_path):
-    """A running operator of the test's namespace."""
-    process = OperatorProcess(control_plane, tmp_path, f"--namespaces={namespace}")
-    await process.start()
-    yield process
-    code = await process.stop()
-    print(process.log)
-    assert code == 0, "SIGTERM ends it without an error"
-    assert "Traceback" not in process.log
-    assert "Forbidden" not in process.log, "its role allows all that it does"
-
-
 class Team:
     """The test's namespace: shorthand for what tests do in it."""
 
@@ -72,6 +59,7 @@ class Team:
                 "spec": {
                     "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"},
                     "accelerator": {"profile": profile},
+                    "cache": {"mode": "Ephemeral"},
                     **spec,
                 },
             }

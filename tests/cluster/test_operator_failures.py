@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from operator_process import KINDS, OperatorProcess, install, until
+from operator_process import KINDS, until
 from spillway.simulator.node import GpuNode
 from spillway.simulator.node.images import Program, default_images
 
@@ -28,7 +28,11 @@ FAILURES = {
     "nodes": ({"accelerator": {"profile": "h100-80gb"}}, "Unschedulable", "0/1 nodes are available"),
     "profile": ({"accelerator": {"profile": "h999"}}, "UnknownProfile", "l4-24gb"),
 }
-GOOD = {"model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"}, "accelerator": {"profile": "l4-24gb"}}
+GOOD = {
+    "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"},
+    "accelerator": {"profile": "l4-24gb"},
+    "cache": {"mode": "Ephemeral"},
+}
 
 
 def _ends(message):
@@ -44,17 +48,6 @@ async def node(api):
     }
     async with GpuNode(api, name="failing-node", gpus=16, images=images, back_off_seconds=(1.0, 2.0)) as node:
         yield node
-
-
-@pytest.fixture
-async def operator(control_plane, api, namespace, tmp_path):
-    await install(api)
-    process = OperatorProcess(control_plane, tmp_path, f"--namespaces={namespace}")
-    await process.start()
-    yield process
-    assert await process.stop() == 0
-    assert "Traceback" not in process.log
-    assert "Forbidden" not in process.log
 
 
 async def test_each_failure_is_named_with_its_cure_and_forgotten_when_cured(

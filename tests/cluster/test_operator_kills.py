@@ -56,6 +56,7 @@ class Run:
             "spec": {
                 "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"},
                 "accelerator": {"profile": "l4-24gb"},
+                "cache": {"mode": "Ephemeral"},
                 "replicas": self.wanted[name],
             },
         }

@@ -6,59 +6,26 @@ import aiohttp
 import orjson
 import pytest
 
-from operator_process import KINDS, OperatorProcess, install, until
-from spillway.simulator.node import GpuNode
+from llm_deployments import ENGINE
+from operator_process import until
 
 pytestmark = pytest.mark.cluster
 
-ENGINE = "app.kubernetes.io/component=engine"
-GATEWAY = "app.kubernetes.io/component=gateway"
+SPEC = {
+    "model": {"uri": "ollama://llama3.2:1b"},
+    "engine": {"type": "Ollama"},
+    "accelerator": {"profile": "cpu"},
+    "resources": {"cpu": "500m"},
+}
 
 
-@pytest.fixture
-async def node(api):
-    async with GpuNode(api, name="ollama-node", engine_env={"SPILLWAY_SIMULATED_LOAD_SECONDS": "1"}) as node:
-        yield node
-
-
-@pytest.fixture
-async def operator(control_plane, api, namespace, tmp_path):
-    await install(api)
-    process = OperatorProcess(control_plane, tmp_path, f"--namespaces={namespace}")
-    await process.start()
-    yield process
-    assert await process.stop() == 0
-    print(process.log)
-    assert "Traceback" not in process.log
-
-
-async def test_a_model_of_ollama_becomes_ready_and_answers_through_the_gateway(operator, node, api, namespace):
-    path = f"{KINDS}/namespaces/{namespace}/llmdeployments/assistant"
-    pods = f"/api/v1/namespaces/{namespace}/pods"
-
-    async def ready():
-        status = (await api.get(path)).get("status", {})
-        return any(it["type"] == "Ready" and it["status"] == "True" for it in status.get("conditions", ()))
-
-    await api.apply(
-        {
-            "apiVersion": "spillway.dev/v1alpha1",
-            "kind": "LLMDeployment",
-            "metadata": {"name": "assistant", "namespace": namespace},
-            "spec": {
-                "model": {"uri": "ollama://llama3.2:1b"},
-                "engine": {"type": "Ollama"},
-                "accelerator": {"profile": "cpu"},
-                "resources": {"cpu": "500m"},
-            },
-        }
-    )
-    await until("ready", ready, seconds=90)
-    engine = (await api.list(pods, labels=ENGINE))[0]
+async def test_a_model_of_ollama_becomes_ready_and_answers_through_the_gateway(operator, node, deployments):
+    await deployments.apply("assistant", SPEC | {"cache": {"mode": "Ephemeral"}})
+    await deployments.ready("assistant", seconds=90)
+    engine = (await deployments.pods(ENGINE))[0]
     assert engine["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
-    gateway = (await api.list(pods, labels=GATEWAY))[0]["status"]["podIP"]
     body = {"model": "assistant", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
-    async with aiohttp.ClientSession(f"http://{gateway}:8080") as client:
+    async with aiohttp.ClientSession(await deployments.gateway_url()) as client:
         async with client.post("/v1/chat/completions", json=body) as response:
             assert response.status == 200, await response.text()
             assert (await response.json())["usage"]["completion_tokens"] == 4
@@ -75,3 +42,47 @@ async def test_a_model_of_ollama_becomes_ready_and_answers_through_the_gateway(o
     assert events[-1].strip() == b"data: [DONE]"
     words = [orjson.loads(event[6:])["choices"][0]["delta"]["content"] for event in events[:-1]]
     assert len([word for word in words if word]) == 4
+
+
+async def test_a_model_is_pulled_once_onto_a_claim_and_a_name_that_is_unknown_is_told(
+    operator, node, deployments, api, namespace
+):
+    await deployments.apply("nobody", SPEC | {"model": {"uri": "ollama://missing:1b"}})
+    await deployments.apply("assistant", SPEC)
+    await deployments.ready("assistant", seconds=90)
+    found = (await deployments.status("assistant"))["model"]
+    assert found["percent"] == 100
+    assert len(found["revision"]) == 12
+    engine = (await deployments.pods(ENGINE))[0]
+    assert "spillway.dev/egress" not in engine["metadata"]["labels"]
+
+    async def told():
+        return (await deployments.condition("nobody"))["reason"] == "NotFound"
+
+    await until("the registry's answer is told", told, seconds=60)
+    message = (await deployments.condition("nobody", "ModelReady"))["message"]
+    assert "spec.model.uri" in message
+    assert "file does not exist" in message
+
+    # a pod that starts again, under another name for clients, takes what is there; it could not go out for it
+    await deployments.apply("assistant", SPEC | {"model": SPEC["model"] | {"servedName": "llama"}})
+
+    async def another():
+        pods = await deployments.pods(f"{ENGINE},spillway.dev/deployment=assistant")
+        answers = {"type": "Ready", "status": "True"}
+        return [
+            pod
+            for pod in pods
+            if pod["metadata"]["uid"] != engine["metadata"]["uid"]
+            and any(answers.items() <= condition.items() for condition in pod["status"].get("conditions", ()))
+        ]
+
+    await until("another pod answers", another, seconds=90)
+    jobs = await api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", labels="spillway.dev/deployment=assistant")
+    assert len(jobs) == 1
+    body = {"model": "llama", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+    async with (
+        aiohttp.ClientSession(await deployments.gateway_url()) as client,
+        client.post("/v1/chat/completions", json=body) as response,
+    ):
+        assert response.status == 200, await response.text()

@@ -22,6 +22,7 @@ TARGET = {
 SPEC = {
     "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct"},
     "accelerator": {"profile": "l4-24gb"},
+    "cache": {"mode": "Ephemeral"},
     "access": {"mode": "None"},
     "budget": {"limit": "50.00"},
     "dataPolicy": {"mayLeave": ["Public"]},

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crd_cases import DEPLOYMENT, changed
+from crd_cases import DEPLOYMENT, REMOVED, changed
 from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
 from spillway.render import RenderSettings, render_deployment, render_namespace
 from spillway.render.template import as_json, render
@@ -20,11 +20,11 @@ from spillway.sizing.profiles import by_name, default_profiles, load_profiles
 
 DATA = Path(__file__).parents[1] / "data"
 SETTINGS = RenderSettings(image="ghcr.io/spillway-dev/spillway:test", allowed_hosts=("b.example.com", "api.openai.com"))
-META = {"metadata.namespace": "models", "metadata.uid": "8b1f"}
+META = {"metadata.namespace": "models", "metadata.uid": "8b1f", "spec.cache": {"mode": "Ephemeral"}}
 
 
 def deployment(change: dict[str, Any] | None = None) -> LLMDeployment:
-    return parse_deployment(changed(DEPLOYMENT, META | (change or {})))
+    return parse_deployment(changed(changed(DEPLOYMENT, META), change or {}))
 
 
 def plan(of: LLMDeployment) -> Plan:
@@ -111,7 +111,7 @@ def test_a_served_name_replaces_the_objects_own():
 
 
 def test_a_model_on_a_claim_is_mounted_read_only_and_never_looked_up():
-    made = engine({"spec.model.uri": "pvc://store/qwen2.5-7b"})
+    made = engine({"spec.model.uri": "pvc://store/qwen2.5-7b", "spec.cache": REMOVED})
     assert container(made)["args"][0] == "/models/qwen2.5-7b"
     assert volumes(made)["models"]["persistentVolumeClaim"] == {"claimName": "store", "readOnly": True}
     assert {"name": "HF_HUB_OFFLINE", "value": "1"} in container(made)["env"]
@@ -121,7 +121,7 @@ def test_a_hub_token_comes_from_its_secret_alone():
     assert "HF_TOKEN" not in {variable["name"] for variable in container(engine())["env"]}
     made = container(engine({"spec.model.secretRef": {"name": "hub", "key": "token"}}))
     (token,) = [variable for variable in made["env"] if variable["name"] == "HF_TOKEN"]
-    assert token["valueFrom"] == {"secretKeyRef": {"name": "hub", "key": "token", "optional": True}}
+    assert token["valueFrom"] == {"secretKeyRef": {"name": "hub", "key": "token"}}
 
 
 def test_a_profile_says_where_and_with_what_the_engine_runs():

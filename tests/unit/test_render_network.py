@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crd_cases import DEPLOYMENT, OLLAMA_SPEC, changed
+from crd_cases import DEPLOYMENT, OLLAMA_SPEC, REMOVED, changed
 from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
 from spillway.render import ApiServer, RenderSettings, render_deployment, render_namespace
 from spillway.sizing.plan import plan_deployment
@@ -13,10 +13,11 @@ from spillway.sizing.profiles import default_profiles
 
 SETTINGS = RenderSettings(image="ghcr.io/spillway-dev/spillway:test")
 T = "spec.fallback.targets.0"
+EPHEMERAL = {"spec.cache": {"mode": "Ephemeral"}}
 
 
 def deployment(change: dict[str, Any] | None = None) -> LLMDeployment:
-    return parse_deployment(changed(DEPLOYMENT, {"metadata.namespace": "models"} | (change or {})))
+    return parse_deployment(changed(changed(DEPLOYMENT, {"metadata.namespace": "models", **EPHEMERAL}), change or {}))
 
 
 def policies(*of: LLMDeployment, settings: RenderSettings = SETTINGS, servers: tuple[ApiServer, ...] = ()) -> dict:
@@ -69,11 +70,13 @@ def test_namespaces_that_monitor_reach_engines_too():
     ("change", "goes_out"),
     [
         ({}, True),
-        ({"spec.model.uri": "pvc://store/qwen2.5-7b"}, False),
-        ({"spec": OLLAMA_SPEC}, True),
+        ({"spec.cache": REMOVED}, False),
+        ({"spec.cache": REMOVED, "spec.model.uri": "pvc://store/qwen2.5-7b"}, False),
+        ({"spec": OLLAMA_SPEC | {"cache": {"mode": "Ephemeral"}}}, True),
+        ({"spec": OLLAMA_SPEC}, False),
         ({"spec": OLLAMA_SPEC, "spec.model.uri": "pvc://store/qwen2.5-7b.gguf"}, False),
     ],
-    ids=["hub", "claim", "registry", "file"],
+    ids=["hub", "cache", "claim", "registry", "registry's cache", "file"],
 )
 def test_only_engines_that_fetch_their_model_go_out_and_only_for_https(change: dict[str, Any], goes_out: bool):
     made = deployment(change)
@@ -111,6 +114,25 @@ def test_the_administrators_networks_replace_the_public_ones_and_ports_are_those
     assert allows(egress, "10.20.3.4", 8443)
     assert not allows(egress, "10.20.3.4", 443)
     assert not allows(egress, "104.18.7.192", 8443)
+
+
+@pytest.mark.parametrize(
+    ("settings", "proxy"),
+    [
+        ({"egress_proxy_url": "http://10.0.0.9:3128"}, "10.0.0.9"),
+        ({"egress_proxy_url": "http://10.0.0.9:3128", "egress_cidrs": ("203.0.113.0/24",)}, "10.0.0.9"),
+        ({"egress_proxy_url": "http://[fd00::9]:3128"}, "fd00::9"),
+        ({"egress_proxy_url": "http://proxy.corp.example:3128", "egress_cidrs": ("10.0.0.8/30",)}, "10.0.0.9"),
+    ],
+)
+def test_behind_a_proxy_a_gateway_reaches_the_proxy_and_nothing_else_outside(settings, proxy):
+    made = policies(settings=RenderSettings(image="x", **settings), servers=(ApiServer("10.9.0.1", 6443),))
+    egress = made["spillway-gateway"]["egress"]
+    assert allows(egress, proxy, 3128)
+    assert not allows(egress, proxy, 443)
+    assert not allows(egress, "104.18.7.192", 443)
+    assert not allows(egress, "104.18.7.192", 3128)
+    assert not allows(egress, "203.0.113.7", 3128)
 
 
 def test_a_gateway_reaches_the_api_servers_that_are_known_or_any_on_their_usual_ports():

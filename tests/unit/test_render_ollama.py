@@ -17,6 +17,7 @@ OBJECT = {
     "metadata": {"name": "chat", "namespace": "models", "uid": "8b1f"},
     "spec": OLLAMA_SPEC,
 }
+EPHEMERAL = {"spec.cache": {"mode": "Ephemeral"}}
 
 
 def pod(change: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -56,14 +57,15 @@ def test_ollama_calls_nobody_keeps_its_store_and_its_model_and_shares_the_contex
 @pytest.mark.parametrize(
     ("change", "source", "verb"),
     [
-        ({}, "llama3.2:1b", "ollama pull"),
-        ({"spec.model.uri": "ollama://r.corp:5000/team/m:7b"}, "r.corp:5000/team/m:7b", "ollama pull"),
-        ({"spec.model.uri": "hf://org/m-7B-GGUF"}, "hf.co/org/m-7B-GGUF:Q4_K_M", "ollama pull"),
+        (EPHEMERAL, "llama3.2:1b", "ollama pull"),
+        (EPHEMERAL | {"spec.model.uri": "ollama://r.corp:5000/team/m:7b"}, "r.corp:5000/team/m:7b", "ollama pull"),
+        (EPHEMERAL | {"spec.model.uri": "hf://org/m-7B-GGUF"}, "hf.co/org/m-7B-GGUF:Q4_K_M", "ollama pull"),
         (
-            {"spec.model.uri": "hf://org/m-7B-GGUF", "spec.quantization": {"variant": "Q8_0"}},
+            EPHEMERAL | {"spec.model.uri": "hf://org/m-7B-GGUF", "spec.quantization": {"variant": "Q8_0"}},
             "hf.co/org/m-7B-GGUF:Q8_0",
             "ollama pull",
         ),
+        ({}, "llama3.2:1b", "ln -sf"),
         ({"spec.model.uri": "pvc://store/a/m-7b.gguf"}, "/models/a/m-7b.gguf", "ollama create"),
     ],
 )
@@ -80,11 +82,47 @@ def test_an_init_container_fills_the_store_under_the_name_that_clients_use(chang
 
 def test_only_a_pod_that_pulls_may_go_out():
     label = "spillway.dev/egress"
-    assert pod()["metadata"]["labels"][label] == "Registries"
+    assert pod(EPHEMERAL)["metadata"]["labels"][label] == "Registries"
+    assert label not in pod()["metadata"]["labels"]
     claimed = pod({"spec.model.uri": "pvc://store/m-7b.gguf"})
     assert label not in claimed["metadata"]["labels"]
     (volume,) = [volume for volume in claimed["spec"]["volumes"] if volume["name"] == "models"]
     assert volume["persistentVolumeClaim"] == {"claimName": "store", "readOnly": True}
+
+
+def job(change: dict[str, Any] | None = None) -> dict[str, Any]:
+    made = parse_deployment(changed(OBJECT, change or {}))
+    manifests: tuple[Any, ...] = render_deployment(made, plan_deployment(made, default_profiles()), SETTINGS)
+    (found,) = [manifest for manifest in manifests if manifest["kind"] == "Job"]
+    return found
+
+
+def test_a_job_pulls_into_the_folder_of_a_claim_which_engines_link_to_and_cannot_write():
+    (pull,) = job()["spec"]["template"]["spec"]["containers"]
+    assert pull["image"] == container()["image"]
+    store = variables(pull)["OLLAMA_MODELS"]
+    assert store == variables(container(kind="initContainers"))["SPILLWAY_STORE"]
+    assert variables(pull)["SPILLWAY_MODEL"] == "llama3.2:1b"
+    assert {"name": "models", "mountPath": "/models"} in pull["volumeMounts"]
+    for kind in ("initContainers", "containers"):
+        assert {"name": "models", "mountPath": "/models", "readOnly": True} in container(kind=kind)["volumeMounts"]
+    claim = pod()["metadata"]["labels"]["spillway.dev/claim"]
+    assert job()["spec"]["template"]["metadata"]["labels"]["spillway.dev/claim"] == claim
+    assert job()["spec"]["template"]["spec"].keys() & {"initContainers"} == set()
+
+
+def test_another_variant_is_another_model_on_the_claim_and_another_name_is_not():
+    files = {"spec.model.uri": "hf://org/m-7B-GGUF"}
+    names = {job(files | {"spec.quantization": {"variant": each}})["metadata"]["name"] for each in ("Q4_K_M", "Q8_0")}
+    assert len(names) == 2
+    assert job({"spec.model.servedName": "llama"}) == job()
+
+
+def test_variables_of_the_object_reach_the_job_that_pulls():
+    (pull,) = job({"spec.engine.env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]})["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert variables(pull)["HTTPS_PROXY"] == "http://proxy:3128"
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe"])

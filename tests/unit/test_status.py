@@ -23,6 +23,7 @@ DEPLOYMENT = LLMDeployment.model_validate(
         "spec": {
             "model": {"uri": "hf://Qwen/Qwen2.5-7B-Instruct", "servedName": "qwen"},
             "accelerator": {"profile": "l4-24gb"},
+            "cache": {"mode": "Ephemeral"},
             "dataPolicy": {"mayLeave": ["Public", "Internal"]},
         },
     }

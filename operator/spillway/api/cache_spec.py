@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from spillway.api.common import Matches, ObjectName, Rule, SpecModel, text
-from spillway.api.enums import CacheAccessMode, CacheMode, EngineType, RetentionPolicy
+from spillway.api.enums import CacheAccessMode, CacheMode, RetentionPolicy
 
 # What an absent field stands for; the rules about changes need it in CEL as well.
-DEFAULT_MODE = CacheMode.EPHEMERAL
+DEFAULT_MODE = CacheMode.PERSISTENT_VOLUME
 DEFAULT_ACCESS_MODE = CacheAccessMode.READ_WRITE_ONCE
 DEFAULT_SIZE = "50Gi"
 
@@ -23,7 +23,7 @@ class Cache(SpecModel):
         Field(
             description="PersistentVolume: a Job downloads the model once, onto a claim that is made for it; "
             "ExistingClaim: onto the claim claimName; Ephemeral: each pod of the engine downloads it for itself. "
-            "Absent: Ephemeral. Cannot be changed."
+            "Absent: PersistentVolume. Cannot be changed."
         ),
     ] = DEFAULT_MODE
     access_mode: Annotated[
@@ -62,7 +62,7 @@ class Cache(SpecModel):
             lambda cache: (cache.mode is CacheMode.EXISTING_CLAIM) == (cache.claim_name is not None),
         ),
         Rule(
-            "!has(self.storageClassName) || (has(self.mode) && self.mode == 'PersistentVolume')",
+            "!has(self.storageClassName) || !has(self.mode) || self.mode == 'PersistentVolume'",
             "cache.storageClassName is for mode PersistentVolume: no claim is made in another",
             lambda cache: cache.storage_class_name is None or cache.mode is CacheMode.PERSISTENT_VOLUME,
         ),
@@ -91,16 +91,9 @@ CACHE_RULES: tuple[Rule, ...] = (
         lambda spec: not spec.model.uri.startswith("s3://") or spec.cache.mode is not CacheMode.EPHEMERAL,
     ),
     Rule(
-        f"!self.model.uri.startsWith('pvc://') || {_stated('self', 'mode', DEFAULT_MODE)} == 'Ephemeral'",
+        "!self.model.uri.startsWith('pvc://') || !has(self.cache)",
         "cache must be left out for a model.uri of pvc://: the model is on a claim already",
-        lambda spec: not spec.model.uri.startswith("pvc://") or spec.cache.mode is CacheMode.EPHEMERAL,
-    ),
-    Rule(
-        "!(has(self.engine) && has(self.engine.type) && self.engine.type == 'Ollama')"
-        f" || {_stated('self', 'mode', DEFAULT_MODE)} == 'Ephemeral'",
-        "cache must be left out with engine.type Ollama, whose pods pull the model into their own folder; "
-        "to keep it over a restart, put a .gguf file on a claim and name it as pvc://claim/path",
-        lambda spec: spec.engine.type is not EngineType.OLLAMA or spec.cache.mode is CacheMode.EPHEMERAL,
+        lambda spec: not spec.model.uri.startswith("pvc://") or "cache" not in spec.model_fields_set,
     ),
     _unchanged("mode", DEFAULT_MODE, _ANOTHER),
     _unchanged("accessMode", DEFAULT_ACCESS_MODE, _ANOTHER),

@@ -34,8 +34,8 @@ class ModelSource(SpecModel):
             "or ollama://name:tag (a model of Ollama's registry)",
         ),
         Field(
-            description="Where the model is: hf://organisation/name on the Hugging Face Hub; s3://bucket/folder, which "
-            "needs a cache; pvc://claim/path, a folder (Ollama: a .gguf file) of a PersistentVolumeClaim in the same "
+            description="Where the model is: hf://organisation/name on the Hugging Face Hub; s3://bucket/folder; "
+            "pvc://claim/path, a folder (Ollama: a .gguf file) of a PersistentVolumeClaim in the same "
             "namespace; or ollama://name:tag, a model of Ollama's registry or of another "
             "(ollama://registry/organisation/name:tag)."
         ),

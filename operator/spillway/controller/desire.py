@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spillway.api.v1alpha1 import DataClass, LLMDeployment, LLMDeploymentStatus, PlanStatus, parse_deployment
-from spillway.controller.model import Model, arrange, model_of
-from spillway.controller.objects import Object, Ref, at, text_at
+from spillway.controller.model import Model, arrange, may_download, model_of
+from spillway.controller.objects import Object, Ref, text_at
 from spillway.errors import InvalidObject
 from spillway.render import RenderSettings, render_deployment
 from spillway.routing.compile import compile_route
@@ -109,7 +109,7 @@ class Desires:
         pods: Sequence[Object] = (),
     ) -> Desired:
         """As `desire`; where it depends on more than spec and ceiling, nothing is remembered."""
-        if at(body, "spec", "cache", "mode") not in {None, "Ephemeral"}:
+        if may_download(body):
             return desire(body, ceiling, self._policy, children, pods)
         uid, spec = text_at(body, "metadata", "uid"), body.get("spec")
         known = self._known.pop(uid, None)

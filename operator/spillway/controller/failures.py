@@ -62,6 +62,26 @@ _MISSING: Sequence[tuple[re.Pattern[str], str, str]] = (
         "name one that `kubectl get storageclass` lists",
     ),
 )
+# What `ollama pull` says before it ends (server/images.go and server/download.go of Ollama 0.17.4), in the words of
+# `spillway fetch`, and what to do.
+_PULL_WORDS: Sequence[tuple[re.Pattern[str], str, str]] = (
+    (
+        re.compile(r"file does not exist|does not exist in the registry|Repository not found", re.IGNORECASE),
+        "NotFound",
+        "the registry has no such model or tag: see spec.model.uri",
+    ),
+    (re.compile(r"no space left on device"), "DiskFull", "make spec.cache.size larger"),
+    (
+        re.compile(r"unauthorized|access denied|: 40[13]\b", re.IGNORECASE),
+        "Unauthorized",
+        "Ollama pulls public models alone: put this one on a claim, pvc://claim/path/model.gguf",
+    ),
+    (
+        re.compile(r"no such host|dial tcp|i/o timeout|connection re|EOF|TLS handshake|max retries", re.IGNORECASE),
+        "ConnectionLost",
+        "the registry does not answer, or stops in the middle; what has arrived is kept",
+    ),
+)
 # A message of a container is its last output (terminationMessagePolicy), of which the end says most.
 _MESSAGE_CHARACTERS = 1024
 
@@ -77,6 +97,13 @@ def last_failure(pods: Sequence[Pod], previous: LastFailure | None) -> LastFailu
     if previous is not None and any(pod.metadata.name == previous.pod_name and not pod.is_ready for pod in pods):
         return previous
     return None
+
+
+def pull_failure(output: str) -> tuple[str, str] | None:
+    """The reason and a message, by the end of the output of a pull by Ollama; None if it does not tell."""
+    said = [line for line in output.splitlines() if line.startswith("Error:")]
+    found = next(((reason, cure) for words, reason, cure in _PULL_WORDS if said and words.search(said[-1])), None)
+    return None if found is None else (found[0], f"{found[1]}. It said: {_tail(said[-1])}")
 
 
 def failure_of(pod: Pod) -> LastFailure | None:

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spillway.api.v1alpha1 import LLMDeployment, LLMDeploymentStatus, ModelStatus
+from spillway.api.v1alpha1 import CacheMode, EngineType, LLMDeployment, LLMDeploymentStatus, ModelStatus
 from spillway.controller.conditions import ConditionType, Finding, Reason, no, yes
-from spillway.controller.failures import last_failure
-from spillway.controller.objects import FIELD_MANAGER, Object, Ref, at, label_of, ref_of
+from spillway.controller.failures import last_failure, pull_failure
+from spillway.controller.objects import FIELD_MANAGER, Object, Ref, at, label_of, ref_of, text_at
 from spillway.controller.projection import difference
 from spillway.controller.workload import ContainerStatus, Pod, Terminated, pods_of
 from spillway.errors import InvalidObject
@@ -55,6 +55,13 @@ class Model:
             return None
 
 
+def may_download(body: Mapping[str, object] | None) -> bool:
+    """Whether the model of an LLMDeployment's `body` is, or may be, downloaded onto a claim; of none it is not."""
+    if body is None or text_at(body, "spec", "model", "uri").startswith("pvc://"):
+        return False
+    return at(body, "spec", "cache", "mode") != CacheMode.EPHEMERAL
+
+
 def is_of_component(obj: Mapping[str, object], component: str) -> bool:
     """Whether a pod is of the engine, or of the model's download."""
     return label_of(obj, COMPONENT_LABEL) == component
@@ -77,7 +84,7 @@ def model_of(
         for pod in pods
         if is_of_component(pod, "model") and at(pod, "metadata", "labels", "batch.kubernetes.io/job-name") == cache.job
     ]
-    looked = _look(pods_of(own), cache, before)
+    looked = _look(pods_of(own), cache, before, by_ollama=deployment.spec.engine.type is EngineType.OLLAMA)
     if _has(job, "Complete"):
         status = looked.status if looked.is_there else before
         status = status or ModelStatus(source=cache.source, percent=100)
@@ -95,7 +102,7 @@ class _Look:
     is_there: bool = False
 
 
-def _look(pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None) -> _Look:
+def _look(pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None, *, by_ollama: bool) -> _Look:
     """What the pods of the Job tell: how far they are, or why they are no further."""
     kind = ConditionType.MODEL_READY
     status = before or ModelStatus(source=cache.source, percent=0)
@@ -115,6 +122,8 @@ def _look(pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None) ->
     trouble = None if any(map(_is_running, containers)) else last_failure(pods, None)
     if trouble is not None:
         return _Look(no(kind, trouble.reason, trouble.message), status)
+    if by_ollama:
+        return _Look(no(kind, Reason.DOWNLOADING, "Ollama pulls it, and does not say how far it is"), status)
     size = f" of {_amount(status.bytes)}" if status.bytes else ""
     return _Look(no(kind, Reason.DOWNLOADING, f"{status.percent} %{size} is there"), status)
 
@@ -146,7 +155,8 @@ def _failure(container: ContainerStatus) -> tuple[str, str] | None:
     told = _told(ended)
     reason, message = str(told.get("reason", "")), str(told.get("message", ""))
     if not reason.isalpha():
-        reason, message = ended.reason or "Error", ended.message or f"exit code {ended.exit_code}"
+        reason, message = pull_failure(ended.message) or (ended.reason or "Error", ended.message)
+        message = message or f"exit code {ended.exit_code}"
     if _is_running(container) and (reason in _PASSING or reason == "Error"):
         return None
     return reason, f"{message}; it is tried again with growing pauses"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from spillway.api.v1alpha1 import BudgetWindow, EngineType, LLMDeployment, Resources
 from spillway.render.files import model_files
-from spillway.render.model import render_model
-from spillway.render.ollama import render_ollama
+from spillway.render.model import fetch_steps, render_model
+from spillway.render.ollama import pull_steps, render_ollama
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.render.vllm import render_vllm
@@ -34,12 +34,13 @@ def render_deployment(deployment: LLMDeployment, plan: Plan, settings: RenderSet
         "pull_secrets": [{"name": secret.name} for secret in spec.engine.image_pull_secrets],
     }
     if spec.engine.type is EngineType.OLLAMA:
-        engine = render_ollama(values, deployment, plan, settings)
+        engine, steps = render_ollama(values, deployment, plan, settings), pull_steps(deployment, settings)
     else:
         engine = render_vllm(values, deployment, plan, model_files(deployment), settings)
+        steps = fetch_steps(deployment, settings)
     return (
         render("ledger.yaml.j2", **values, budget=ledger_budget(deployment)),
-        *render_model(values, deployment, settings),
+        *render_model(values, deployment, steps),
         *engine,
         render("gateway/front.yaml.j2", **values),
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from spillway.api.v1alpha1 import CacheAccessMode, CacheMode, LLMDeployment, RetentionPolicy
+from spillway.api.v1alpha1 import CacheAccessMode, CacheMode, EngineType, LLMDeployment, RetentionPolicy
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
+from spillway.sizing.ollama import ollama_variant
 
 MODELS_DIRECTORY = "/models"
 SECRETS_DIRECTORY = "/var/run/spillway/secrets"
@@ -22,7 +23,7 @@ class ModelCache:
     """Where a downloaded model is; all of it follows from the object alone."""
 
     source: str
-    """Digest of uri and revision."""
+    """Digest of what is downloaded: uri, revision, and the variant where a repository has several."""
     job: str
     claim: str
     directory: str
@@ -41,7 +42,10 @@ def model_cache(deployment: LLMDeployment) -> ModelCache | None:
     spec, name = deployment.spec, deployment.metadata.name
     if spec.cache.mode is CacheMode.EPHEMERAL or spec.model.uri.startswith("pvc://"):
         return None
-    source = hashlib.sha256(f"{spec.model.uri}\0{spec.model.revision or ''}".encode()).hexdigest()[:10]
+    wanted = f"{spec.model.uri}\0{spec.model.revision or ''}"
+    if spec.engine.type is EngineType.OLLAMA:
+        wanted += f"\0{ollama_variant(deployment).value}"
+    source = hashlib.sha256(wanted.encode()).hexdigest()[:10]
     readable = re.sub("[^a-z0-9.]+", "-", spec.model.uri.rsplit("/", 1)[-1].lower())[:60].strip("-.")
     return ModelCache(
         source=source,
@@ -52,10 +56,23 @@ def model_cache(deployment: LLMDeployment) -> ModelCache | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One container of the Job; without a `command` it is the image's own program."""
+
+    name: str
+    image: str
+    args: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    takes_variables: bool = False
+    """Whether the variables that the object states are for it as well."""
+
+
 def render_model(
-    values: Mapping[str, object], deployment: LLMDeployment, settings: RenderSettings
+    values: Mapping[str, object], deployment: LLMDeployment, steps: Sequence[Step]
 ) -> tuple[Manifest, ...]:
-    """The claim, where one is made, and the Job; nothing where nothing is downloaded onto a claim."""
+    """The claim, where one is made, and the Job of `steps`; nothing where nothing is downloaded onto a claim."""
     cache = model_cache(deployment)
     if cache is None:
         return ()
@@ -67,16 +84,22 @@ def render_model(
             "model/job.yaml.j2",
             **values,
             cache=cache,
-            image=settings.image,
-            steps=[_step(deployment, cache, settings, percent) for percent in (*STEPS, 100)],
+            steps=steps,
             models_directory=MODELS_DIRECTORY,
             secrets_directory=SECRETS_DIRECTORY,
         ),
     )
 
 
-def _step(deployment: LLMDeployment, cache: ModelCache, settings: RenderSettings, percent: int) -> Mapping[str, object]:
-    """One container: its name, and what `spillway` is started with in it."""
+def fetch_steps(deployment: LLMDeployment, settings: RenderSettings) -> tuple[Step, ...]:
+    """`spillway fetch`, a container for each tenth; nothing where nothing is downloaded onto a claim."""
+    cache = model_cache(deployment)
+    if cache is None:
+        return ()
+    return tuple(_fetch_step(deployment, cache, settings, percent) for percent in (*STEPS, 100))
+
+
+def _fetch_step(deployment: LLMDeployment, cache: ModelCache, settings: RenderSettings, percent: int) -> Step:
     model = deployment.spec.model
     arguments = ["fetch", model.uri, f"--directory={cache.directory}", "--termination-message=/dev/termination-log"]
     if model.uri.startswith("hf://"):
@@ -87,6 +110,8 @@ def _step(deployment: LLMDeployment, cache: ModelCache, settings: RenderSettings
         arguments.append(f"--s3-endpoint={settings.s3_endpoint}")
     if model.secret_ref:
         arguments.append(f"--secret-file={SECRETS_DIRECTORY}/{model.secret_ref.name}/{model.secret_ref.key}")
+    name = "fetch"
     if percent < 100:
-        return {"name": f"fetch-{percent}", "args": [*arguments, f"--until-percent={percent}"]}
-    return {"name": "fetch", "args": arguments}
+        name, arguments = f"fetch-{percent}", [*arguments, f"--until-percent={percent}"]
+    quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    return Step(name, settings.image, tuple(arguments), env=quiet)

@@ -1,4 +1,4 @@
-"""`python -m spillway.simulator.ollama <command>`: `serve`, and the client's `list`, `pull`, `cp`, `create` and `run`.
+"""`python -m spillway.simulator.ollama <command>`: `serve`, and the client's commands that scripts and probes use.
 
 Ollama's own environment holds (OLLAMA_HOST, OLLAMA_MODELS, OLLAMA_NUM_PARALLEL, OLLAMA_CONTEXT_LENGTH), and beside it
 SPILLWAY_SIMULATED_HOST, the address of the container, and SPILLWAY_SIMULATED_LOAD_SECONDS, how long a model loads.
@@ -54,6 +54,8 @@ def main() -> None:
             serve(os.environ)
         case ["list"]:
             sys.stdout.write(_call("/api/tags"))
+        case ["show", name]:
+            sys.stdout.write(_call("/api/show", {"model": name}))
         case ["pull", name]:
             sys.stdout.write(_call("/api/pull", {"model": name, "stream": False}))
         case ["cp", source, destination]:

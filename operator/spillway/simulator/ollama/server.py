@@ -59,6 +59,7 @@ class OllamaServer:
                 web.get("/api/tags", self._tags),
                 web.get("/api/ps", self._loaded),
                 web.post("/api/generate", self._load),
+                web.post("/api/show", self._show),
                 web.post("/api/pull", self._pull),
                 web.post("/api/copy", self._copy),
                 web.post("/api/create", self._create),
@@ -90,6 +91,10 @@ class OllamaServer:
             return _json({"error": "the simulated ollama answers prompts on /v1 alone"}, 501)
         await self._runner.load(name)
         return _json({"model": name, "response": "", "done": True, "done_reason": "load"})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        self._known(_object(await request.read()).get("model"))
+        return _json({"details": {"format": "gguf"}})
 
     async def _pull(self, request: web.Request) -> web.Response:
         """Every name but one that begins with `missing` is in the simulated registry."""
