@@ -15,6 +15,7 @@ EVERY_VALUE: dict[str, Any] = {
         "allowedHosts": ["llm.example.org"],
         "unlabelledNamespaceMayLeave": "None",
         "cidrs": ["203.0.113.0/24"],
+        "proxyURL": "http://proxy.corp.example:3128",
     },
     "monitoring": {"namespaces": ["prometheus"]},
     "gateway": {"replicas": 2},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -99,6 +100,12 @@ def gateway(
         Path | None, typer.Option(help="Folder that outlives this process, for what it owes. Absent: memory.")
     ] = None,
     allowed_hosts: Annotated[str, typer.Option(help="Cloud hosts that targets may name, by commas.")] = "",
+    egress_cidrs: Annotated[
+        str, typer.Option(help="Networks that targets, or the proxy, are in, by commas; none: public addresses.")
+    ] = "",
+    egress_proxy_url: Annotated[
+        str, typer.Option(help="HTTP proxy to reach targets through, such as http://10.0.0.9:3128.")
+    ] = "",
     unlabelled_namespace_may_leave: Annotated[
         str,
         typer.Option(help="Ceiling of a namespace without the label spillway.dev/may-leave: None, Public, Internal."),
@@ -123,6 +130,8 @@ def gateway(
             journal_dir=journal_dir,
             allowed_hosts=frozenset(host.strip() for host in allowed_hosts.split(",") if host.strip()),
             unlabelled_namespace_may_leave=unlabelled_namespace_may_leave,
+            egress_networks=tuple(ip_network(cidr) for cidr in egress_cidrs.split(",") if cidr),
+            egress_proxy_url=egress_proxy_url or None,
             host=host,
             port=port,
             peers_port=peers_port,

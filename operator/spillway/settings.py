@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from spillway import __version__
 from spillway.errors import InvalidSetting
@@ -43,6 +44,8 @@ class OperatorSettings:
     """SPILLWAY_S3_ENDPOINT: where buckets of s3:// are."""
     egress_cidrs: tuple[str, ...] = ()
     """SPILLWAY_EGRESS_CIDRS: where gateways may reach targets, separated by commas; none: at public addresses."""
+    egress_proxy_url: str = ""
+    """SPILLWAY_EGRESS_PROXY_URL: the HTTP proxy through which gateways reach targets, such as http://10.0.0.9:3128."""
     monitoring_namespaces: tuple[str, ...] = ()
     """SPILLWAY_MONITORING_NAMESPACES: namespaces, separated by commas, whose pods may read engines' metrics."""
     gateway_replicas: int = 1
@@ -94,6 +97,12 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _proxy(text: str) -> str:
+    if not re.fullmatch(r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}/?", text):
+        raise ValueError("must be http://, a host and a port, without a password, such as http://10.0.0.9:3128")
+    return text.rstrip("/")
+
+
 def _cidrs(text: str) -> tuple[str, ...]:
     try:
         return tuple(str(ip_network(item)) for item in _items(text))
@@ -114,6 +123,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "hub_endpoint": _url,
     "s3_endpoint": _url,
     "egress_cidrs": _cidrs,
+    "egress_proxy_url": _proxy,
     "monitoring_namespaces": _items,
     "gateway_replicas": _at_least(1, int),
     "resync_seconds": _at_least(1, float),
@@ -144,4 +154,18 @@ def read_settings(environment: Mapping[str, str], options: Mapping[str, str] | N
             name = f"--{field.replace('_', '-')}" if option else variable
             raise InvalidSetting(f"{name}: {text!r} {error}") from error
     # each value has just been made by the parser of its own field
-    return OperatorSettings(**values)  # type: ignore[arg-type]
+    settings = OperatorSettings(**values)  # type: ignore[arg-type]
+    if settings.egress_proxy_url and not settings.egress_cidrs and proxy_address(settings.egress_proxy_url) is None:
+        raise InvalidSetting(
+            f"SPILLWAY_EGRESS_PROXY_URL: {settings.egress_proxy_url!r} must have an address for its host, or "
+            "SPILLWAY_EGRESS_CIDRS must say where the proxy is: a network policy cannot match names"
+        )
+    return settings
+
+
+def proxy_address(proxy_url: str) -> IPv4Address | IPv6Address | None:
+    """The address that a proxy's URL names, None when its host is a name."""
+    try:
+        return ip_address(urlsplit(proxy_url).hostname or "")
+    except ValueError:
+        return None

@@ -133,6 +133,7 @@ def test_every_value_reaches_what_it_is_for(home: Path):
         hub_endpoint="https://hub.example.org",
         s3_endpoint="http://minio.storage:9000",
         egress_cidrs=("203.0.113.0/24",),
+        egress_proxy_url="http://proxy.corp.example:3128",
         monitoring_namespaces=("prometheus",),
         gateway_replicas=2,
         resync_seconds=86400,
@@ -157,6 +158,15 @@ def test_every_value_reaches_what_it_is_for(home: Path):
     assert crds
     assert not any("annotations" in crd["metadata"] for crd in crds)
     assert "ClusterRole" not in {kind for kind, _ in objects}
+
+
+def test_a_proxy_by_name_needs_the_networks_that_it_is_in(home: Path):
+    named = "--set=egress.proxyURL=http://proxy.corp.example:3128"
+    done = helm("template", "spillway", str(CHART), named, home=home)
+    assert done.returncode != 0
+    assert "egress.cidrs must say where the proxy is" in done.stderr
+    address = by_name(rendered(home, "--set=egress.proxyURL=http://10.0.0.9:3128"))
+    assert read_settings(environment(address)).egress_proxy_url == "http://10.0.0.9:3128"
 
 
 def test_crds_are_kept_by_default_and_left_out_where_they_are_not_wanted(home: Path, default: Objects):

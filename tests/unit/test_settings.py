@@ -26,6 +26,7 @@ def test_each_field_is_read_from_its_variable():
             "SPILLWAY_HUB_ENDPOINT": "https://hub.example.com/",
             "SPILLWAY_S3_ENDPOINT": "http://minio.storage:9000",
             "SPILLWAY_EGRESS_CIDRS": "203.0.113.0/24, 2001:db8::/32",
+            "SPILLWAY_EGRESS_PROXY_URL": "http://proxy.corp.example:3128/",
             "SPILLWAY_MONITORING_NAMESPACES": "monitoring",
             "SPILLWAY_GATEWAY_REPLICAS": "3",
             "SPILLWAY_RESYNC_SECONDS": "60",
@@ -45,6 +46,7 @@ def test_each_field_is_read_from_its_variable():
         hub_endpoint="https://hub.example.com",
         s3_endpoint="http://minio.storage:9000",
         egress_cidrs=("203.0.113.0/24", "2001:db8::/32"),
+        egress_proxy_url="http://proxy.corp.example:3128",
         monitoring_namespaces=("monitoring",),
         gateway_replicas=3,
         resync_seconds=60.0,
@@ -72,6 +74,22 @@ def test_an_option_wins_over_its_variable():
             {"SPILLWAY_HUB_ENDPOINT": "hub"},
             {},
             "SPILLWAY_HUB_ENDPOINT: 'hub' must be a URL such as https://hub.example.com",
+        ),
+        (
+            {"SPILLWAY_EGRESS_PROXY_URL": "http://user:password@10.0.0.9:3128"},
+            {},
+            (
+                "SPILLWAY_EGRESS_PROXY_URL: 'http://user:password@10.0.0.9:3128' must be http://, a host and a port, "
+                "without a password, such as http://10.0.0.9:3128"
+            ),
+        ),
+        (
+            {"SPILLWAY_EGRESS_PROXY_URL": "http://proxy.corp.example:3128"},
+            {},
+            (
+                "SPILLWAY_EGRESS_PROXY_URL: 'http://proxy.corp.example:3128' must have an address for its host, or "
+                "SPILLWAY_EGRESS_CIDRS must say where the proxy is: a network policy cannot match names"
+            ),
         ),
         ({}, {"log_format": "xml"}, "--log-format: 'xml' must be one of Auto, JSON, Text"),
         (

@@ -47,6 +47,7 @@ def make_policy(settings: OperatorSettings) -> Policy:
             allowed_hosts=settings.allowed_hosts,
             unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
             egress_cidrs=settings.egress_cidrs,
+            egress_proxy_url=settings.egress_proxy_url,
             monitoring_namespaces=settings.monitoring_namespaces,
         ),
         routes=CompileSettings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from spillway.routing.facts import CompileSettings
@@ -26,8 +27,13 @@ class GatewaySettings:
     allowed_hosts: frozenset[str]
     journal_dir: Path | None = None
     unlabelled_namespace_may_leave: str = "Internal"
+    egress_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Where targets, or the proxy to them, may be; none: at public addresses."""
+    egress_proxy_url: str | None = None
     host: str = "0.0.0.0"
     port: int = 8080
+    peers_port: int = 8082
+    """Where other gateways of the namespace ask what this one dispatched."""
     drain_seconds: float = 60.0
     """How long what is in flight may take to end after SIGTERM; a pod's grace period has to be longer."""
 

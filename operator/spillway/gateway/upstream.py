@@ -58,8 +58,7 @@ class Upstreams:
     ) -> None:
         self.credentials = credentials
         self._proxy_url = proxy_url
-        proxy = urlsplit(proxy_url).hostname if proxy_url else None
-        self._resolver = GuardedResolver(named_hosts | {proxy} if proxy else named_hosts, networks)
+        self._resolver = GuardedResolver(named_hosts, networks)
         self._engines: aiohttp.ClientSession | None = None
         self._clouds: aiohttp.ClientSession | None = None
 

@@ -73,6 +73,8 @@ def gateway_arguments(settings: RenderSettings) -> list[str]:
         f"--journal-dir={JOURNAL_DIRECTORY}",
         f"--allowed-hosts={','.join(sorted(set(settings.allowed_hosts)))}",
         f"--unlabelled-namespace-may-leave={settings.unlabelled_namespace_may_leave}",
+        *([f"--egress-cidrs={','.join(sorted(set(settings.egress_cidrs)))}"] if settings.egress_cidrs else []),
+        *([f"--egress-proxy-url={settings.egress_proxy_url}"] if settings.egress_proxy_url else []),
     ]
 
 

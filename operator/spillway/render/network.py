@@ -6,7 +6,8 @@
 - The pods that download a model onto a claim take nothing from anyone; they look up names and reach public addresses on
   TCP 443, and the port of the administrator's own hub or store.
 - The gateway looks up names and reaches engines and the API server; with a fallback that is enabled, its targets' ports
-  at public addresses, or at those that the administrator lists instead. Who may call it is not decided here.
+  at public addresses, or at those that the administrator lists instead; behind a proxy, the proxy alone. Who may call
+  it is not decided here.
 
 A policy cannot name hosts: which of them are called is the gateway's own check, and the weaker wall of the two.
 Policies hold only where the cluster's network plugin enforces them.
@@ -26,6 +27,7 @@ from spillway.render.ollama import OLLAMA_PORT, ollama_model_source
 from spillway.render.settings import HUB_ENDPOINT, S3_ENDPOINT, RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.render.vllm import VLLM_PORT
+from spillway.settings import proxy_address
 
 HTTPS_PORT = 443
 # Where API servers listen, while their addresses are not known: as a Service does, and as kubeadm sets them up.
@@ -79,8 +81,8 @@ def render_policies(
         "network/gateway.yaml.j2",
         **common,
         api_servers=api_server_rules(api_servers),
-        target_ports=ports(target_ports(deployments)),
-        targets=[{"ipBlock": {"cidr": cidr}} for cidr in sorted(set(settings.egress_cidrs))] or public_addresses(),
+        target_ports=ports(target_ports(deployments, settings.egress_proxy_url)),
+        targets=target_addresses(settings),
     )
     return (*engines, gateway)
 
@@ -99,10 +101,17 @@ def endpoint_ports(settings: RenderSettings) -> set[int]:
     return {url.port or (HTTPS_PORT if url.scheme == "https" else 80) for url in urls}
 
 
-def target_ports(deployments: Iterable[LLMDeployment]) -> set[int]:
-    """The ports of all targets of the fallbacks that are enabled."""
+def target_addresses(settings: RenderSettings) -> list[dict[str, object]]:
+    """Where targets are, or the proxy that they are behind."""
+    proxy = proxy_address(settings.egress_proxy_url)
+    cidrs = [str(ip_network(proxy))] if proxy is not None else sorted(set(settings.egress_cidrs))
+    return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs] or public_addresses()
+
+
+def target_ports(deployments: Iterable[LLMDeployment], proxy_url: str = "") -> set[int]:
+    """The ports of all targets of the fallbacks that are enabled; of the proxy, where they are behind one."""
     return {
-        urlsplit(target.base_url or "").port or HTTPS_PORT
+        urlsplit(proxy_url or target.base_url or "").port or HTTPS_PORT
         for deployment in deployments
         if deployment.spec.fallback.mode is FallbackMode.ENABLED
         for target in deployment.spec.fallback.targets

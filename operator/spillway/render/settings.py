@@ -30,6 +30,8 @@ class RenderSettings:
     """Where buckets of s3:// are."""
     egress_cidrs: tuple[str, ...] = ()
     """Where gateways may reach targets; none: public addresses."""
+    egress_proxy_url: str = ""
+    """The proxy through which gateways reach targets; empty: none. Its host is an address, or in `egress_cidrs`."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read engines' metrics."""
     gateway_replicas: int = 1
