@@ -237,6 +237,20 @@ DEPLOYMENT_CASES = (
     Case("no fallback, no budget", {"spec.fallback.mode": "Disabled", "spec.budget": REMOVED, "spec.access": REMOVED}),
     Case("fallback without a price", {f"{T}.price": REMOVED}, "every target must state its price"),
     Case("no fallback, no price", {"spec.fallback.mode": "Disabled", f"{T}.price": REMOVED}),
+    Case(
+        "a shadow needs no budget and nobody's access",
+        {"spec.fallback.mode": "Shadow", "spec.budget": REMOVED, "spec.access": REMOVED},
+    ),
+    Case(
+        "a shadow without targets",
+        {"spec.fallback.mode": "Shadow", "spec.fallback.targets": []},
+        "fallback.targets must name at least one target while fallback.mode is Enabled or Shadow",
+    ),
+    Case(
+        "a shadow without a price",
+        {"spec.fallback.mode": "Shadow", f"{T}.price": REMOVED},
+        "every target must state its price while fallback.mode is Enabled or Shadow",
+    ),
     Case("reasons", {"spec.fallback.reasons": ["Saturated", "Loading"]}),
     Case("an unknown reason", {"spec.fallback.reasons": ["Bored"]}, 'Unsupported value: "Bored"'),
     Case("a reason twice", {"spec.fallback.reasons": ["Loading", "Loading"]}, "Duplicate value"),

@@ -18,8 +18,8 @@ from spillway.errors import Conflict, Forbidden, LedgerConflict, LedgerUnreachab
 from spillway.gateway.account import Lease, advance
 from spillway.gateway.kube import KubeClient
 from spillway.gateway.ledger import Ledger
-from spillway.gateway.purse import Purse
 from spillway.gateway.ledger_store import KubeLedgerStore
+from spillway.gateway.purse import Purse
 from spillway.gateway.routes import Replicas
 from spillway.gateway.store import Snapshot
 from spillway.gateway.watch import ENGINE_PODS, PodSink, deployments_path, follow, follow_namespace, pods_path

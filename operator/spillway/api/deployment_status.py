@@ -111,13 +111,16 @@ class FallbackStatus(StatusModel):
     state: Annotated[
         FallbackState,
         Field(
-            description="Local: requests are served here; Overflowing: some go to a target; "
+            description="Local: requests are served here; Shadow: some would go to a target, and none does; "
+            "Overflowing: some go to a target; "
             "Blocked: some would, and may not."
         ),
     ]
     reason: Annotated[Reason | None, Field(description="Why, one CamelCase word.")] = None
     share_percent: Annotated[
-        int | None, whole(0, 100), Field(description="Requests of the last minute that went to a target, in percent.")
+        int | None,
+        whole(0, 100),
+        Field(description="Requests of the last minute that went to a target (Shadow: would have), in percent."),
     ] = None
     since: Annotated[AwareDatetime | None, Field(description="When the state began.")] = None
 

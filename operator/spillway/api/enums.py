@@ -98,6 +98,7 @@ class FallbackMode(StrEnum):
     """Whether requests may go to a cloud target."""
 
     DISABLED = "Disabled"
+    SHADOW = "Shadow"
     ENABLED = "Enabled"
 
 

@@ -157,7 +157,7 @@ class Target(SpecModel):
         Field(description="Requests that one gateway has open at the target at most. Absent: 20."),
     ] = 20
     price: Annotated[
-        Price | None, Field(description="What the target charges. Must be set while fallback is Enabled.")
+        Price | None, Field(description="What the target charges. Must be set while fallback is Enabled or Shadow.")
     ] = None
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -189,7 +189,11 @@ class Fallback(SpecModel):
 
     mode: Annotated[
         FallbackMode,
-        Field(description="Enabled: requests that may leave go to a target when a reason holds. Absent: Disabled."),
+        Field(
+            description="Enabled: requests that may leave go to a target when a reason holds. Shadow: the same is "
+            "decided, counted and priced, and nothing is sent; it needs neither budget nor access, nor that the "
+            "Secrets of targets exist. Absent: Disabled."
+        ),
     ] = FallbackMode.DISABLED
     reasons: Annotated[
         tuple[FallbackReason, ...],
@@ -213,17 +217,15 @@ class Fallback(SpecModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.mode) || self.mode != 'Enabled' || (has(self.targets) && size(self.targets) > 0)",
-            "fallback.targets must name at least one target while fallback.mode is Enabled",
-            lambda fallback: fallback.mode is not FallbackMode.ENABLED or len(fallback.targets) > 0,
+            "!has(self.mode) || self.mode == 'Disabled' || (has(self.targets) && size(self.targets) > 0)",
+            "fallback.targets must name at least one target while fallback.mode is Enabled or Shadow",
+            lambda fallback: fallback.mode is FallbackMode.DISABLED or len(fallback.targets) > 0,
         ),
         Rule(
-            "!has(self.mode) || self.mode != 'Enabled' || !has(self.targets) || self.targets.all(t, has(t.price))",
+            "!has(self.mode) || self.mode == 'Disabled' || !has(self.targets) || self.targets.all(t, has(t.price))",
             "fallback.targets: every target must state its price while fallback.mode "
-            "is Enabled; a budget cannot hold without it",
-            lambda fallback: (
-                fallback.mode is not FallbackMode.ENABLED or all(target.price for target in fallback.targets)
-            ),
+            "is Enabled or Shadow; a budget cannot hold without it, nor a spill be priced",
+            lambda fallback: fallback.mode is FallbackMode.DISABLED or all(target.price for target in fallback.targets),
         ),
     )
 

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     GATEWAY_NOT_READY = "GatewayNotReady"
     SPEC_NOT_SERVED = "SpecNotServed"
     DISABLED = "Disabled"
+    SHADOW = "Shadow"
     POLICY_DENIED = "PolicyDenied"
     AWAITING_GATEWAY = "AwaitingGateway"
     NO_TARGET = "NoTarget"

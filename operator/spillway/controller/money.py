@@ -67,6 +67,8 @@ def fallback_ready(deployment: LLMDeployment | None, route: Route | None, ledger
         if refused is None:
             return no(kind, Reason.NO_TARGET, "fallback.targets is empty")
         return no(kind, refused.reason, f"target {refused.name}: {refused.message}")
+    if route.is_shadow:
+        return no(kind, Reason.SHADOW, "fallback.mode is Shadow: what would leave is counted and priced, and stays")
     return _targets_ready(_gateways(ledger), [target.name for target in route.targets])
 
 

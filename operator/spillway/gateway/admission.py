@@ -54,7 +54,7 @@ def admit(
         offers = tuple(
             Offer(target.name, target.price, partial(reservation_micros, intake, target, route), target.timeout_seconds)
             for target in suited
-            if is_usable(target)
+            if route.is_shadow or is_usable(target)  # what is only counted needs no key
         )
         stays_because = None if suited else Reason.POLICY_DENIED
     return Request(
@@ -62,6 +62,7 @@ def admit(
         offers=offers,
         stays_because=stays_because or Reason.BACKEND_ERROR,
         local_answer_seconds=STREAM_ANSWER_SECONDS if intake.stream else UNARY_ANSWER_SECONDS,
+        is_shadow=route.is_shadow,
     )
 
 
@@ -73,4 +74,4 @@ def _stays_because(intake: Intake, classified: Classified, route: Route) -> Reas
         return Reason.SENSITIVE
     if classified.data_class not in route.may_leave or intake.stays_for or not intake.inspectable:
         return Reason.POLICY_DENIED
-    return None if route.budget_limit_micros is not None else Reason.POLICY_DENIED
+    return None if route.is_shadow or route.budget_limit_micros is not None else Reason.POLICY_DENIED

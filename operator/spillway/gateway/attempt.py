@@ -14,10 +14,10 @@ from spillway.gateway.observed import Observer
 from spillway.gateway.relay import Plan, Relay
 from spillway.gateway.upstream import Call, Upstreams
 from spillway.routing import messages
+from spillway.routing.faults import Fault, fault_of
 from spillway.routing.health import Trouble
 from spillway.routing.outcomes import Place
 from spillway.routing.outgoing import cloud_body, local_body
-from spillway.routing.request import Fault, fault_of
 
 
 class Owner(Protocol):

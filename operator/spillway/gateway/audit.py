@@ -55,6 +55,11 @@ class AuditLine(BaseModel):
     """As reported by the backend; null when it said nothing."""
     cost_usd: str
     reserved_usd: str
+    shadow_target: str | None
+    """Under fallback.mode Shadow, the target that would have served it; null when none would have."""
+    shadow_reason: Reason | None
+    shadow_usd: str | None
+    """What that would have cost: at the tokens that the engine here reported, else the most that it could."""
     waited_seconds: float
     """From arrival to the last dispatch (or to the end, without one)."""
     time_to_first_token_seconds: float | None
@@ -86,6 +91,9 @@ def audit_line(facts: Facts, record: Record, timings: Timings, now: float, time:
         completion_tokens=record.usage.completion_tokens if record.usage else None,
         cost_usd=dollars(record.cost_micros),
         reserved_usd=dollars(record.reserved_micros),
+        shadow_target=record.shadow.target if record.shadow else None,
+        shadow_reason=record.shadow.reason if record.shadow else None,
+        shadow_usd=dollars(record.shadow.micros) if record.shadow else None,
         waited_seconds=round(dispatched - facts.arrived, 6),
         time_to_first_token_seconds=None if first is None else round(first - facts.arrived, 6),
         total_seconds=round(now - facts.arrived, 6),

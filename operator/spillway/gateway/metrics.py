@@ -50,6 +50,18 @@ class Metrics:
         self._spent = Counter(
             "spillway_spent_usd", "Dollars charged by this gateway.", ["deployment", "target"], registry=self._registry
         )
+        self._shadow = Counter(
+            "spillway_shadow_spills",
+            "Requests that would have gone to a target, were fallback.mode not Shadow.",
+            ["deployment", "target", "reason"],
+            registry=self._registry,
+        )
+        self._shadow_spent = Counter(
+            "spillway_shadow_spent_usd",
+            "Dollars that the spills of the shadow would have cost.",
+            ["deployment", "target"],
+            registry=self._registry,
+        )
         self._tokens = Counter(
             "spillway_tokens",
             "Tokens that backends reported.",
@@ -90,3 +102,6 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str) -> Gauge:
         return Gauge(name, documentation, ["deployment"], registry=self._registry)
+        if record.shadow is not None:
+            self._shadow.labels(name, record.shadow.target, record.shadow.reason.value).inc()
+            self._shadow_spent.labels(name, record.shadow.target).inc(float(usd(record.shadow.micros)))

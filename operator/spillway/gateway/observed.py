@@ -13,6 +13,7 @@ from spillway.api.v1alpha1 import FallbackState, ObservedGateway, ObservedTarget
 from spillway.errors import CredentialMissing
 from spillway.gateway.credentials import Credentials
 from spillway.routing.facts import Route, Target
+from spillway.routing.messages import Record
 from spillway.routing.outcomes import Outcome, Place, Reason
 
 SHARE_OVER_SECONDS: Final = 60.0
@@ -42,13 +43,13 @@ class Observer:
         self.route_problem: str | None = None
         """Why the object as it is now cannot be served, while it is served as it last could be; None when it is."""
 
-    def ended(self, place: Place, reason: Reason, outcome: Outcome) -> None:
-        """Take in how one request ended."""
+    def ended(self, record: Record) -> None:
+        """Take in how one request ended. What would have left counts as what left does."""
         second = self._this_second()
-        second.total += outcome is not Outcome.CLIENT_GONE or place is not Place.NONE
-        if place is Place.CLOUD:
+        second.total += record.outcome is not Outcome.CLIENT_GONE or record.place is not Place.NONE
+        if record.place is Place.CLOUD or record.shadow is not None:
             second.cloud += 1
-            second.spilled_because = reason
+            second.spilled_because = record.shadow.reason if record.shadow else record.reason
 
     def blocked(self, reason: Reason) -> None:
         """Take in that a request was to spill and may not, for `reason`."""
@@ -89,6 +90,8 @@ class Observer:
             state, reason = FallbackState.BLOCKED, blocked
         elif spilled is not None:
             state, reason = FallbackState.OVERFLOWING, spilled
+        if route.is_shadow:
+            state, reason = FallbackState.SHADOW, spilled
         if state is not self._state:
             self._state, self._since = state, self._now().replace(microsecond=0)
         return ObservedGateway(

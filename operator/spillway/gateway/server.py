@@ -57,7 +57,7 @@ def build_app(
     def record(served: Served, facts: Facts, ended: Record, timings: Timings) -> None:
         audit.record(facts, ended, timings)
         metrics.record(facts, ended, timings)
-        served.observer.ended(ended.place, ended.reason, ended.outcome)
+        served.observer.ended(ended)
 
     async def models(_: web.Request) -> web.Response:
         listed = [

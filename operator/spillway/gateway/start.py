@@ -103,7 +103,8 @@ class Gateway:
         while True:
             for served in self.table.served:
                 route, observer = served.route, served.observer
-                if route.budget_limit_micros is None and not observer.route_problem and not served.ledger.is_told:
+                spills = route.is_shadow or route.budget_limit_micros is not None
+                if not spills and not observer.route_problem and not served.ledger.is_told:
                     continue
                 for target in route.targets:
                     observer.check_credential(target, credentials)

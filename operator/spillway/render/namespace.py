@@ -34,7 +34,7 @@ def render_namespace(
     targets = [
         target
         for deployment in deployments
-        if deployment.spec.fallback.mode is not FallbackMode.DISABLED
+        if deployment.spec.fallback.mode is FallbackMode.ENABLED
         for target in deployment.spec.fallback.targets
     ]
     values: dict[str, object] = {

@@ -32,7 +32,9 @@ def effective_may_leave(
 def compile_route(deployment: api.LLMDeployment, namespace_ceiling: str | None, settings: CompileSettings) -> Route:
     """One object as the gateway serves it; `namespace_ceiling` is its namespace's label, None without one."""
     spec = deployment.spec
-    enabled = spec.fallback.mode is api.FallbackMode.ENABLED and spec.budget is not None and spec.access is not None
+    is_shadow = spec.fallback.mode is api.FallbackMode.SHADOW
+    is_paid = spec.fallback.mode is api.FallbackMode.ENABLED and spec.budget is not None and spec.access is not None
+    enabled = is_paid or is_shadow
     targets: list[Target] = []
     refused: list[RefusedTarget] = []
     for target in spec.fallback.targets if enabled else ():
@@ -60,6 +62,7 @@ def compile_route(deployment: api.LLMDeployment, namespace_ceiling: str | None, 
         targets=tuple(targets),
         refused_targets=tuple(refused),
         budget_limit_micros=micros(spec.budget.limit) if spec.budget else None,
+        is_shadow=is_shadow,
         engine=spec.engine.type,
     )
 

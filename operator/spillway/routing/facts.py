@@ -70,8 +70,8 @@ class RefusedTarget:
 class Route:
     """One LLMDeployment as the gateway serves it.
 
-    `may_leave` is what is effective: the object's own list cut by the namespace's ceiling; empty unless fallback is
-    Enabled.
+    `may_leave` is what is effective: the object's own list cut by the namespace's ceiling; empty while fallback is
+    Disabled.
     `targets` are those that passed the administrator's host list, in the object's order.
     """
 
@@ -91,6 +91,8 @@ class Route:
     targets: tuple[Target, ...] = ()
     refused_targets: tuple[RefusedTarget, ...] = ()
     budget_limit_micros: int | None = None
+    is_shadow: bool = False
+    """Spills are decided and taken down, and none is made; `targets` then need neither key nor budget."""
     engine: EngineType = EngineType.VLLM
 
 

@@ -273,8 +273,17 @@ class CloseClient:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowSpill:
+    """A spill that was not made: where to, why, and what it would have cost."""
+
+    target: str
+    reason: Reason
+    micros: int
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """Write the one audit line."""
+    """Write the one audit line. `shadow` is what would have left, were the fallback more than a shadow."""
 
     outcome: Outcome
     place: Place
@@ -285,6 +294,7 @@ class Record:
     reserved_micros: int
     cost_micros: int
     usage: Usage | None
+    shadow: ShadowSpill | None = None
 
 
 Command = (

@@ -14,17 +14,18 @@ Laws, checked over every interleaving in tests/unit/routing/test_request.py:
  8. An event of an older attempt changes nothing.
  9. What may not leave is never dispatched to a cloud.
 10. A client that leaves while money is being reserved: wait for the answer, then release.
+11. In the shadow nothing is reserved or dispatched to a cloud: what would have left is taken down, and stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum
 from typing import Final, TypeVar
 
 from spillway.errors import ImpossibleEvent
 from spillway.routing.budget import cost_micros
+from spillway.routing.faults import Fault, fault_of
 from spillway.routing.messages import (
     AbortUpstream,
     Accepted,
@@ -62,7 +63,7 @@ from spillway.routing.messages import (
     Withdraw,
 )
 from spillway.routing.outcomes import Outcome, Place, Reason
-from spillway.routing.state import Phase, Request, State
+from spillway.routing.state import Offer, Phase, Request, Shadowed, State
 from spillway.routing.verdicts import Cloud, Local, Refusal
 
 T = TypeVar("T")
@@ -72,15 +73,6 @@ MAX_DISPATCHES: Final = 4
 
 ENGINE_FULL: Final = 503
 """What an engine answers at the limit of its queue (vLLM's --max-num-queued-reqs, Ollama's OLLAMA_MAX_QUEUE)."""
-
-
-class Fault(Enum):
-    """Whose fault an upstream's refusal is."""
-
-    REQUEST = "request"
-    """The request itself is wrong everywhere: its words are relayed to the caller, nothing is tried again."""
-    UPSTREAM = "upstream"
-    """This upstream cannot serve it (busy, broken, its key or its model name is wrong): the next one may."""
 
 
 Step = tuple[State, tuple[Command, ...]]
@@ -106,15 +98,6 @@ def step(state: State, event: Event, now: float) -> Step:
     return handler(state, event, now)
 
 
-def fault_of(status: int) -> Fault:
-    """Whose fault a refusal with this HTTP status is.
-
-    400, 409, 413, 415 and 422 are about the request. 401, 403 and 404 are about our key or our name for the model
-    there, so another upstream may still serve it; 408, 429 and 5xx are about the upstream's state.
-    """
-    return Fault.REQUEST if status in {400, 409, 413, 415, 422} else Fault.UPSTREAM
-
-
 # --- transitions ---
 
 
@@ -135,14 +118,25 @@ def _decided(state: State, event: Decided, now: float) -> Step:
         state = replace(state, replica=verdict.replica, reason=verdict.reason)
         state, commands = _dispatch(state, Place.LOCAL, verdict.replica, state.request.local_answer_seconds, now)
         return state, (Occupy(Place.LOCAL, verdict.replica), *commands)
-    return _reserve(state, verdict)
+    return (_shadow if state.request.is_shadow else _reserve)(state, verdict, _offer(state, verdict))
 
 
-def _reserve(state: State, verdict: Cloud) -> Step:
+def _offer(state: State, verdict: Cloud) -> Offer:
     offer = next((o for o in state.request.offers if o.name == verdict.target), None)
     if offer is None or state.cloud_closed is not None:
         # Asserted here too, on the far side of the pool: what may not leave has no offers.
         raise ImpossibleEvent(f"a spill to {verdict.target!r}, which is not open to this request")
+    return offer
+
+
+def _shadow(state: State, verdict: Cloud, offer: Offer) -> Step:
+    """Take down what would have left, and ask again as if there were no target."""
+    shadowed = Shadowed(offer.name, verdict.reason, offer.price, offer.most_micros())
+    state = replace(state, attempt=state.attempt + 1, shadowed=shadowed, cloud_closed=Reason.SATURATED)
+    return state, (_ask(state),)
+
+
+def _reserve(state: State, verdict: Cloud, offer: Offer) -> Step:
     most_micros = offer.most_micros()
     state = replace(state, phase=Phase.RESERVING, offer=offer, reservation_micros=most_micros, reason=verdict.reason)
     return state, (Occupy(Place.CLOUD, offer.name), Reserve(state.attempt, state.key, most_micros))
@@ -303,6 +297,7 @@ def _finish(state: State, outcome: Outcome, status: int, *commands: Command) -> 
         reserved_micros=state.reserved_micros,
         cost_micros=state.charged_micros,
         usage=state.usage,
+        shadow=state.shadowed.spill(state.usage) if state.shadowed else None,
     )
     return replace(state, phase=Phase.FINISHED, outcome=outcome), (*commands, record)
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from spillway.routing.budget import cost_micros
 from spillway.routing.facts import Price, Usage
+from spillway.routing.messages import ShadowSpill
 from spillway.routing.outcomes import Outcome, Place, Reason
 
 
@@ -37,13 +39,32 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A spill that was decided and not made, because the deployment's fallback is a shadow."""
+
+    target: str
+    reason: Reason
+    price: Price
+    most_micros: int
+
+    def spill(self, usage: Usage | None) -> ShadowSpill:
+        """What it would have cost: at the tokens that the engine here reported, else the most that it could."""
+        micros = self.most_micros if usage is None else cost_micros(self.price, usage)
+        return ShadowSpill(self.target, self.reason, micros)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """What stays the same over all attempts. `offers` is empty when the request may not leave, for `stays_because`."""
+    """What stays the same over all attempts. `offers` is empty when the request may not leave, for `stays_because`.
+
+    `is_shadow`: a spill is decided and taken down, never made.
+    """
 
     request_id: str
     offers: tuple[Offer, ...]
     stays_because: Reason
     local_answer_seconds: float
+    is_shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +93,7 @@ class State:
     usage: Usage | None = None
     reserved_micros: int = 0
     charged_micros: int = 0
+    shadowed: Shadowed | None = None
     outcome: Outcome | None = None
 
     @property

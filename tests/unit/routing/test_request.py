@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ OFFER = Offer("openai", PRICE, lambda: 20_000, timeout_seconds=60)
 USAGE = Usage(1000, 100)
 SPILLABLE = Request("r1", (OFFER,), Reason.SENSITIVE, 30)
 PRIVATE = Request("r2", (), Reason.SENSITIVE, 30)
+SHADOWED = replace(SPILLABLE, is_shadow=True)
 
 Trace = list[tuple[m.Event | None, tuple[m.Command, ...]]]
 
@@ -112,7 +114,7 @@ def check_places(trace: Trace) -> None:
         assert [d.attempt for d in dispatches] == [t.attempt for t in timers], "law 7"
 
 
-@pytest.mark.parametrize("request_", [SPILLABLE, PRIVATE], ids=["may leave", "may not leave"])
+@pytest.mark.parametrize("request_", [SPILLABLE, PRIVATE, SHADOWED], ids=["may leave", "may not leave", "shadow"])
 def test_every_interleaving_keeps_the_laws(request_: Request) -> None:
     count = 0
     for trace in all_traces(request_):
@@ -121,11 +123,34 @@ def test_every_interleaving_keeps_the_laws(request_: Request) -> None:
         check_places(trace)
         if request_ is SPILLABLE:
             check_money(trace)
-        else:
+        else:  # laws 9 and 11
             dispatches = [c for c in commands_of(trace) if isinstance(c, m.Dispatch)]
             assert all(d.place is Place.LOCAL for d in dispatches), "law 9"
             assert not any(isinstance(c, m.Reserve) for c in commands_of(trace)), "law 9"
     assert count > 300, "the enumeration did not run dry"
+
+
+def test_what_the_shadow_decides_is_in_the_record_with_its_price_and_asked_once() -> None:
+    for trace in all_traces(SHADOWED):
+        would = [
+            event.verdict for event, _ in trace if isinstance(event, m.Decided) and isinstance(event.verdict, Cloud)
+        ]
+        (record,) = (c for c in commands_of(trace) if isinstance(c, m.Record))
+        assert (record.cost_micros, record.reserved_micros) == (0, 0)
+        assert not any(isinstance(c, m.Occupy) and c.place is Place.CLOUD for c in commands_of(trace))
+        assert len(would) <= 1
+        if not would:
+            assert record.shadow is None
+            continue
+        assert record.shadow is not None
+        assert (record.shadow.target, record.shadow.reason) == ("openai", Reason.SATURATED)
+        assert record.shadow.micros == (20_000 if record.usage is None else 3500)
+
+
+def test_after_the_shadow_a_request_stays_as_if_there_were_no_target() -> None:
+    state, _ = start(SHADOWED)
+    state, commands = step(state, m.Decided(1, Cloud("openai", Reason.SATURATED)), 0.0)
+    assert commands == (m.Ask(2, (), Reason.SATURATED, frozenset(), after_failure=False),)
 
 
 def test_an_event_of_an_older_attempt_changes_nothing() -> None:
