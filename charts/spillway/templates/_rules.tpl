@@ -61,6 +61,10 @@
   resources: [endpointslices]
   resourceNames: [kubernetes]
   verbs: [get]
+# The choices, told where a claim names a storage class that does not exist.
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses]
+  verbs: [list]
 {{- end }}
 
 {{- define "spillway.rules.spillway-gateway" -}}

@@ -38,6 +38,7 @@ _RESOURCES: Mapping[str, tuple[str, str]] = {
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
+    "StorageClass": ("/apis/storage.k8s.io/v1", "storageclasses"),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "Pod": ("/api/v1", "pods"),
     "Event": ("/api/v1", "events"),

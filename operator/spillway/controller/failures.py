@@ -54,12 +54,7 @@ _MISSING: Sequence[tuple[re.Pattern[str], str, str]] = (
     (
         re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found'),
         "ClaimNotFound",
-        "make the claim in this namespace, or name another in spec.model.uri",
-    ),
-    (
-        re.compile(r'storageclass\S* "(?P<name>[^"]+)" not found'),
-        "StorageClassNotFound",
-        "name one that `kubectl get storageclass` lists",
+        "make the claim in this namespace, or name another in spec.model.uri; spec.cache.claimName cannot be changed",
     ),
 )
 # What `ollama pull` says before it ends (server/images.go and server/download.go of Ollama 0.17.4), in the words of

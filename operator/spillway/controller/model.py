@@ -24,7 +24,17 @@ from spillway.sizing.models import ModelFacts
 COMPONENT_LABEL = "app.kubernetes.io/component"
 # A download that is tried again after these is under way; after the others it waits for a person.
 _PASSING = frozenset({"ConnectionLost"})
-_STALLED = frozenset({"Unauthorized", "NotFound", "SecretNotFound", "DiskFull", "ChecksumMismatch"})
+_STALLED = frozenset(
+    {
+        "Unauthorized",
+        "NotFound",
+        "SecretNotFound",
+        "ClaimNotFound",
+        "StorageClassNotFound",
+        "DiskFull",
+        "ChecksumMismatch",
+    }
+)
 _GIB, _MIB = 1024**3, 1024**2
 
 

@@ -25,6 +25,7 @@ from spillway.controller.objects import (
     ref_of,
     text_at,
 )
+from spillway.controller.storage import StorageClasses, unbound_claim
 from spillway.controller.surroundings import Surroundings
 
 OWNED_KINDS = ("Deployment", "Service", "LLMLedger")
@@ -62,6 +63,8 @@ class Observed:
     pods: tuple[Object, ...]
     gateway: Object | None
     ceiling: str | None
+    storage_classes: StorageClasses | None = None
+    """The cluster's, while a claim among the children waits for its volume; None: not asked, or no right to."""
 
     def child(self, kind: str, name: str) -> Object | None:
         """The child of that kind and name, None if there is none."""
@@ -85,7 +88,8 @@ async def observe(cluster: Reader, surroundings: Surroundings, key: Key) -> Obse
     )
     if may_download(body):
         children += await cluster.list_owned(MODEL_KINDS, key.namespace, labels)
-    return Observed(body, children, tuple(pods), gateway, ceiling)
+    classes = await surroundings.storage_classes() if unbound_claim(children) is not None else None
+    return Observed(body, children, tuple(pods), gateway, ceiling, classes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from spillway.controller.observe import (
 )
 from spillway.controller.projection import difference
 from spillway.controller.status import Facts, route_ready, status_of
+from spillway.controller.storage import with_storage
 from spillway.controller.surroundings import Surroundings
 from spillway.controller.workload import pods_of, workload_of
 from spillway.errors import ClusterError, Forbidden, Invalid, NotFound
@@ -271,7 +272,7 @@ def _facts(
         route=desired.route,
         engine=workload_of(engine),
         selector=_selector(at(engine, "spec", "selector", "matchLabels")),
-        model=desired.model,
+        model=with_storage(desired.model, observed.children, observed.storage_classes),
         pods=pods_of([pod for pod in observed.pods if not is_of_component(pod, "model")]),
         gateway=workload_of(observed.gateway),
         ledger=_ledger(ledger),

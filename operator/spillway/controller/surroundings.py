@@ -5,10 +5,11 @@ Each is remembered for moments, so that the passes of a burst do not all ask aga
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from spillway.controller.objects import MAY_LEAVE_LABEL, Object, Ref, at, label_of
+from spillway.controller.storage import StorageClasses, storage_classes
 from spillway.errors import Forbidden
 from spillway.render import ApiServer
 
@@ -22,6 +23,9 @@ class Getter(Protocol):
     async def get(self, ref: Ref) -> Object | None:
         """The object, None if there is none."""
 
+    async def list(self, kind: str, namespace: str = "", labels: Mapping[str, str] | None = None) -> Sequence[Object]:
+        """All objects of the kind."""
+
 
 class Surroundings:
     """Reads of one cluster; `clock` counts seconds."""
@@ -31,6 +35,7 @@ class Surroundings:
         self._clock = clock
         self._ceilings: dict[str, tuple[float, str | None]] = {}
         self._servers: tuple[float, tuple[ApiServer, ...]] | None = None
+        self._classes: tuple[float, StorageClasses | None] | None = None
 
     async def ceiling(self, namespace: str) -> str | None:
         """The namespace's label spillway.dev/may-leave, None without one; "None" when we have no right to read it."""
@@ -44,6 +49,12 @@ class Surroundings:
         if self._servers is None or self._is_old(self._servers[0]):
             self._servers = self._clock(), await self._read_servers()
         return self._servers[1]
+
+    async def storage_classes(self) -> StorageClasses | None:
+        """The cluster's storage classes; None when we have no right to read them."""
+        if self._classes is None or self._is_old(self._classes[0]):
+            self._classes = self._clock(), await self._read_classes()
+        return self._classes[1]
 
     def forget(self, namespace: str) -> None:
         """The namespace has changed: ask again."""
@@ -71,3 +82,10 @@ class Surroundings:
         return tuple(
             sorted(ApiServer(str(address), port) for address in addresses for port in numbers if isinstance(port, int))
         )
+
+    async def _read_classes(self) -> StorageClasses | None:
+        try:
+            found = await self._cluster.list("StorageClass")
+        except Forbidden:
+            return None
+        return storage_classes(found)

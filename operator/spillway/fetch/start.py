@@ -117,7 +117,10 @@ def _secret(path: Path | None) -> str:
     if not text.strip():
         # the file is <Secret>/<key>
         name, key = path.parent.name, path.name
-        raise SecretMissing(f"the Secret {name!r} is not there, or holds nothing under the key {key!r}")
+        raise SecretMissing(
+            f"the Secret {name!r} is not there, or holds nothing under the key {key!r}: make it in this namespace, or "
+            "name another in spec.model.secretRef"
+        )
     return text
 
 
