@@ -139,3 +139,16 @@ def test_an_engines_image_runs_its_simulator_with_its_own_flags() -> None:
     assert program.env["SPILLWAY_SIMULATED_HOST"] == "127.9.9.9"
     assert program.env["SPILLWAY_SIMULATED_ACCELERATOR"] == "NVIDIA-L4"
     assert program.env["SPILLWAY_SIMULATED_LOAD_SECONDS"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("stated", "limit"), [(None, None), ("64Mi", 64 << 20), ("1.5Gi", 3 << 29), ("500M", 500_000_000), ("1024", 1024)]
+)
+def test_a_memory_limit_is_read_in_bytes(stated: str | None, limit: int | None) -> None:
+    limits = {"memory": stated} if stated else {"nvidia.com/gpu": "1"}
+    assert parse(pod({"resources": {"limits": limits}})).containers[0].memory_limit_bytes == limit
+
+
+def test_a_memory_limit_in_a_unit_that_nobody_states_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"resources\.limits\.memory: 1Ei"):
+        parse(pod({"resources": {"limits": {"memory": "1Ei"}}}))

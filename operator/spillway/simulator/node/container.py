@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from spillway.simulator.kubeapi import Object
-from spillway.simulator.node import environment, images, tasks
+from spillway.simulator.node import environment, images, memory, tasks
 from spillway.simulator.node.environment import NotYetError
 from spillway.simulator.node.images import Images, Invocation, Program
 from spillway.simulator.node.plan import (
@@ -73,6 +73,7 @@ class Container:
         self._directory = around.directory / plan.name
         self._stopping = asyncio.Event()
         self._child: Child | None = None
+        self._out_of_memory = False
         self._environment: dict[str, str] = {}
         self._rewrite: Callable[[str], str] = str
         self._prober = Prober(around.session, around.pod_ip, self._execute)
@@ -180,15 +181,25 @@ class Container:
             replace(self._snapshot, state=Running(started), container_id=container_id, ready=False, started=False)
         )
         probing = tasks.start(self._probe(), f"probes of {self._describe()}")
+        limiting = tasks.start(self._limit_memory(child), f"memory limit of {self._describe()}")
         try:
             code = await child.wait()
         finally:
             await tasks.cancel(probing)
+            await tasks.cancel(limiting)
         return self._ended(128 - code if code < 0 else code, started, container_id, None)
+
+    async def _limit_memory(self, child: Child) -> None:
+        """Kill it, as the kernel does, when it holds more than its limit."""
+        limit, self._out_of_memory = self.plan.memory_limit_bytes, False
+        if limit is not None:
+            await memory.until_above(limit, child.pid)
+            self._out_of_memory = True
+            child.signal(signal.SIGKILL)
 
     def _ended(self, code: int, started: dt.datetime, container_id: str, message: str | None) -> Terminated:
         text = self._termination_message(code) if message is None else message
-        ended = Terminated(code, started, dt.datetime.now(dt.UTC), container_id, text)
+        ended = Terminated(code, started, dt.datetime.now(dt.UTC), container_id, text, self._out_of_memory)
         # Kubernetes calls a completed init container ready.
         self._set(replace(self._snapshot, state=ended, ready=code == 0 and self._init, started=False))
         return ended

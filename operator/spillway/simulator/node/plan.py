@@ -6,6 +6,7 @@ Field names and defaults are those of the Pod API, v1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -93,6 +94,7 @@ class ContainerPlan:
     pre_stop: Action | None = None
     message_path: str = "/dev/termination-log"
     message_from_logs: bool = False
+    memory_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,20 @@ def _container(container: Object) -> ContainerPlan:
         pre_stop=_action(hooks["preStop"], ports) if hooks.get("preStop") else None,
         message_path=container.get("terminationMessagePath") or "/dev/termination-log",
         message_from_logs=container.get("terminationMessagePolicy") == "FallbackToLogsOnError",
+        memory_limit_bytes=_bytes((container.get("resources") or {}).get("limits", {}).get("memory")),
     )
+
+
+def _bytes(quantity: str | None) -> int | None:
+    """Of a quantity (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/), for memory."""
+    if quantity is None:
+        return None
+    number, suffix = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr] # the API server has checked it
+    powers = {"": 1, **{unit: 1000 ** (at + 1) for at, unit in enumerate("kMGT")}}
+    powers |= {f"{unit}i": 1024 ** (at + 1) for at, unit in enumerate("KMGT")}
+    if suffix not in powers:
+        raise UnsupportedError(f"resources.limits.memory: {quantity}")
+    return int(float(number) * powers[suffix])
 
 
 def _mount(mount: Object) -> Mount:

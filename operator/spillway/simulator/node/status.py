@@ -38,10 +38,13 @@ class Terminated:
     finished_at: dt.datetime
     container_id: str
     message: str = ""
+    out_of_memory: bool = False
 
     @property
     def reason(self) -> str:
-        """The word for the exit code."""
+        """The word for how it ended."""
+        if self.out_of_memory:
+            return "OOMKilled"
         return "Completed" if self.exit_code == 0 else "Error"
 
 
