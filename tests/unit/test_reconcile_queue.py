@@ -117,6 +117,8 @@ async def test_closing_stops_what_is_under_way(work, queue):
     await until(lambda: work.begun == ["a"])
     await queue.close()
     assert queue.is_idle
+    queue.add("b")
+    assert queue.is_idle, "what comes while the process ends would hold its end up"
 
 
 def test_pauses_double_up_to_a_minute():

@@ -55,9 +55,15 @@ class WorkQueue(Generic[K]):
         self._slots = asyncio.Semaphore(concurrency)
         self._entries: dict[K, _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def add(self, key: K, delay_seconds: float = 0.0) -> None:
-        """Ask for a pass after the delay; passes asked for meanwhile are the same pass, the earliest time counts."""
+        """Ask for a pass after the delay; passes asked for meanwhile are the same pass, the earliest time counts.
+
+        A queue that was closed takes nothing more: events still come in while the process ends.
+        """
+        if self._is_closed:
+            return
         due = asyncio.get_running_loop().time() + delay_seconds
         entry = self._entries.get(key)
         if entry is None:
@@ -74,7 +80,8 @@ class WorkQueue(Generic[K]):
         return not self._tasks
 
     async def close(self) -> None:
-        """Stop what is under way and forget the rest."""
+        """Stop what is under way and forget the rest, and whatever is asked for later."""
+        self._is_closed = True
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
