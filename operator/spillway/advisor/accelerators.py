@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -53,12 +52,8 @@ def accelerators() -> tuple[Accelerator, ...]:
 
 def find_accelerator(name: str) -> Accelerator:
     """The accelerator called `name`; raises InvalidObject with the choices."""
-    return _find(accelerators(), name)
-
-
-def _find(known: Sequence[Accelerator], name: str) -> Accelerator:
-    found = next((each for each in known if each.name == name), None)
+    found = next((each for each in accelerators() if each.name == name), None)
     if found is None:
-        choices = ", ".join(each.name for each in known)
-        raise InvalidObject("selfHost.accelerator", f"there is no accelerator {name!r}", f"state one of {choices}")
+        choices = ", ".join(each.name for each in accelerators())
+        raise InvalidObject("accelerator", f"there is no accelerator {name!r}", f"state one of {choices}")
     return found

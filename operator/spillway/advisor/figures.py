@@ -31,9 +31,10 @@ from spillway.sizing.plan import Plan
 class Figures:
     """One month, in dollars and tokens.
 
-    `units` are for the peak, which self-hosting alone must meet; `hybrid_units` for the average of what stays here.
-    `plan` and `speed` are of one replica on the setup's accelerator; None: it does not fit a machine of them.
-    Promises are None without a limit for the first token. `roofline_tokens` is what one unit could serve at most.
+    `least_units` is what one copy of the model takes, or what is asked for at least; `units` are for the peak, which
+    self-hosting alone must meet; `hybrid_units` for the average of what stays here. `plan` and `speed` are of one
+    replica on the setup's accelerator; None: it does not fit a machine of them. Promises are None without a limit for
+    the first token. `roofline_tokens` is what one unit could serve at most.
     """
 
     price: ListPrice
@@ -42,6 +43,8 @@ class Figures:
     api_usd: Decimal
     unit: MonthlyCost
     capacity_tokens: int
+    peak_to_average: Decimal
+    least_units: int
     units: int
     hybrid_units: int
     hybrid_cloud_usd: Decimal
@@ -71,9 +74,18 @@ class Figures:
         return self.api_usd - self.self_host_usd
 
     @property
+    def full_tokens(self) -> int:
+        """Tokens a month that the least units serve when they are as busy as the peak lets them be."""
+        return int(self.least_units * self.capacity_tokens / self.peak_to_average)
+
+    @property
     def break_even_tokens_per_month(self) -> Decimal | None:
-        """Tokens that cost at the API what the units cost; None if the API costs nothing."""
-        return break_even_tokens(self.self_host_usd, self.blended_usd_per_million)
+        """Tokens that cost at the API what the least units cost; None: never, for these are full before.
+
+        More units do not change that: each costs as much again and has room for as much again.
+        """
+        tokens = break_even_tokens(self.unit.times(self.least_units).total, self.blended_usd_per_million)
+        return None if tokens is None or tokens > self.full_tokens else tokens
 
     @property
     def break_even_tokens_per_day(self) -> Decimal | None:
@@ -122,6 +134,8 @@ def figures(needs: Needs, price: ListPrice, setup: Setup) -> Figures:
         api_usd=tokens_usd(tokens, blended),
         unit=setup.cost.monthly,
         capacity_tokens=capacity,
+        peak_to_average=needs.traffic.peak_to_average,
+        least_units=least,
         units=units,
         hybrid_units=max(least, units_needed(staying, capacity)),
         hybrid_cloud_usd=tokens_usd(tokens - staying, blended),

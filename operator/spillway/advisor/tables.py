@@ -10,7 +10,7 @@ from typing import Final
 
 from spillway.advisor.accelerators import accelerators
 from spillway.advisor.advice import Advice, advise
-from spillway.advisor.costs import DAYS_A_MONTH, ONE_TO_TWO, blended_usd_per_million, cents
+from spillway.advisor.costs import DAYS_A_MONTH, ONE_TO_TWO, at_utilization, blended_usd_per_million, cents
 from spillway.advisor.findings import LLAMA_70B, findings
 from spillway.advisor.hardware import Choice, Precision, Wanted, choices
 from spillway.advisor.latency import places
@@ -62,6 +62,16 @@ def _setups() -> str:
         for name, cost in setup_totals()
     ]
     return _table(["setup", "hardware:", "power:", "people:", "a month:"], rows)
+
+
+def _utilization() -> str:
+    setup = find_setup(own_setups(), "rented-a100")
+    rows = []
+    for percent in (5, 10, 25, 50, 100):
+        usd = at_utilization(setup.cost.monthly.total, setup.capacity_tokens_per_month, Decimal(percent) / 100)
+        tokens = _tokens(setup.capacity_tokens_per_month * percent // 100)
+        rows.append((f"{percent} %", tokens, "" if usd is None else f"${cents(usd)}"))
+    return _table([f"{setup.name}, of which is used:", "tokens a month:", "a million:"], rows)
 
 
 def _effective() -> str:
@@ -215,6 +225,7 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "monthly": _monthly,
         "setups": _setups,
         "effective": _effective,
+        "utilization": _utilization,
         "payback": _payback,
         "crossovers": _crossovers,
         "findings": _findings,

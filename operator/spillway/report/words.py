@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spillway.advisor.advice import Advice
-from spillway.advisor.costs import cents
+from spillway.advisor.costs import cents, tokens_usd
 from spillway.advisor.decision import Force
 from spillway.advisor.latency import Promise
 
@@ -82,6 +82,10 @@ def _lines(advice: Advice) -> Iterator[tuple[str, str]]:
     month, day = it.break_even_tokens_per_month, it.break_even_tokens_per_day
     if month is not None and day is not None:
         yield "break-even", f"of self-hosting: {month / 10**6:,.1f}M tokens a month, {day / 10**6:,.2f}M a day"
+    else:
+        worth = f"${cents(tokens_usd(it.full_tokens, it.blended_usd_per_million)):,}"
+        least = f"{it.least_units} x {it.setup.name} for ${cents(it.unit.times(it.least_units).total):,}"
+        yield "break-even", f"never: {least} is full at {it.full_tokens / 10**6:,.0f}M tokens, {worth} at the API"
     if it.effective_usd_per_million is not None:
         used = f"{100 * it.utilization:.1f} % of the units used"
         yield "effective", f"${cents(it.effective_usd_per_million):,} a million tokens self-hosted, {used}"
