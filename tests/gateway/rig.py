@@ -165,6 +165,7 @@ def settings_in(directory: Path, cloud: RecordingCloud | None, name: str = "gate
         allowed_hosts=frozenset({"127.0.0.1"}),
         host="127.0.0.1",
         port=0,
+        peers_port=0,
         drain_seconds=5.0,
     )
 

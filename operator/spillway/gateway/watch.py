@@ -80,7 +80,7 @@ def replicas_of(pods: Iterable[Json]) -> dict[str, Replicas]:
         tally = tallies.setdefault(deployment, _Tally())
         if "deletionTimestamp" in metadata or status.get("phase") in {"Failed", "Succeeded"}:
             continue
-        address = _address(pod)
+        address = address_of(pod, "http")
         if address is not None and _is_ready(status):
             tally.ready[name_of(pod)] = address
         else:
@@ -177,14 +177,14 @@ def _is_ready(status: Json) -> bool:
     return any(item.get("type") == "Ready" and item.get("status") == "True" for item in _list(status, "conditions"))
 
 
-def _address(pod: Json) -> str | None:
-    """The pod's IP and the port that is named http."""
+def address_of(pod: Json, port_name: str) -> str | None:
+    """The pod's IP and the port of that name, as host:port; None while it has none."""
     address = _part(pod, "status").get("podIP")
     ports = [
         port.get("containerPort")
         for container in _list(_part(pod, "spec"), "containers")
         for port in _list(container, "ports")
-        if port.get("name") == "http"
+        if port.get("name") == port_name
     ]
     if not isinstance(address, str) or not address or not ports:
         return None

@@ -68,6 +68,11 @@ class Fleet:
         return Reason.LOADING if self._loading else Reason.NO_ENDPOINTS
 
     @property
+    def names(self) -> list[str]:
+        """The replicas that there are."""
+        return list(self._replicas)
+
+    @property
     def in_flight(self) -> int:
         """How many requests of this gateway replicas work on."""
         return sum(len(replica.stays) for replica in self._replicas.values())
@@ -113,10 +118,14 @@ class Fleet:
             if replica.usable(now)
         ]
 
-    def own_backlog_seconds(self, replica: Replica, now: float) -> float:
-        """Seconds of prefill before a replica that this gateway dispatched."""
+    def ahead_seconds(self, replica: Replica, now: float) -> float:
+        """Seconds of prefill before a replica without its peers': this gateway's, and what only its metrics show."""
         slope = self._predictor.seconds_per_token
-        return replica.own_backlog_tokens(now, slope) * slope
+        seconds = replica.own_backlog_tokens(now, slope) * slope
+        unknown = replica.elsewhere.get(METRICS)
+        if unknown is not None:
+            seconds += max(0.0, unknown.load.pending_tokens * slope - (now - unknown.at))
+        return seconds
 
     def output_tokens(self, held: Held) -> int:
         """What most answers to such a request stay under."""
@@ -145,11 +154,9 @@ class Fleet:
         return max(reading, (requests + 1) * answer * predictor.step.seconds(in_flight // len(loads)) / in_flight)
 
     def free_at(self, now: float) -> Iterator[float]:
-        """When each replica will have read what this gateway gave it, and when all others' too."""
+        """When each replica will have read what counts against the lead."""
         for replica in self._replicas.values():
-            yield now + self.own_backlog_seconds(replica, now)
-            if replica.shared:
-                yield now + self._predictor.backlog_seconds(replica, now)
+            yield now + self.ahead_seconds(replica, now)
 
     def wakes(self) -> Iterator[float]:
         """Other moments at which a replica changes by itself."""
@@ -250,21 +257,30 @@ class Fleet:
             if load is not None or peer in replica.elsewhere:
                 replica.tell(peer, Share(load, now) if load is not None else None)
 
-    def correct(self, name: str, seen: EngineLoad | None, now: float) -> None:
-        """Take in what an engine's metrics say now; None: nothing fresh is known, which is no sign of saturation."""
+    def correct(self, name: str, seen: EngineLoad, now: float) -> None:
+        """Take in what an engine's metrics say now.
+
+        While there are peers, what is unknown is believed when it is seen twice in a row: the first time it may be what
+        a peer has just begun and is about to tell.
+        """
         replica = self._replicas.get(name)
         if replica is None:
             return
         replica.tell(METRICS, None)
-        if seen is None:
-            return
         replica.kv_capacity_tokens = seen.kv_capacity_tokens
         mean = self._predictor.mean_prompt_tokens
         peers_pending = sum(share.load.pending_tokens for share in replica.elsewhere.values()) / mean
         known = Load(replica.pending_tokens, replica.requests, replica.all_resident_tokens)
-        rest = seen.beyond(known, replica.pending_requests + round(peers_pending), mean)
-        if rest is not None:
-            replica.tell(METRICS, Share(rest, now))
+        unknown = seen.beyond(known, replica.pending_requests + round(peers_pending), mean)
+        believed = unknown.least(replica.unknown) if self._peers else unknown
+        replica.unknown = unknown
+        if believed.requests:
+            replica.tell(METRICS, Share(believed, now))
+
+    def in_use(self, name: str) -> bool:
+        """Whether anybody is known, or was seen last, to have work on a replica."""
+        replica = self._replicas.get(name)
+        return replica is not None and bool(replica.requests or replica.unknown.requests)
 
     def forget_old(self, now: float) -> bool:
         """Drop what peers and engines said too long ago; whether anything was dropped."""

@@ -33,9 +33,8 @@ from spillway.routing.waiting import Entry, Group, Held, Moments, Waiting
 LEAD_SECONDS: Final = 0.2
 """How much prefill a replica is given ahead: less costs throughput on a fast engine, more is decided blindly.
 
-Gateways that share replicas divide it, so that together they give a replica no more than one would."""
-CROWDED_LEADS: Final = 2.0
-"""A replica that others gave so many leads of prefill is full for us too, whatever is our own there."""
+Gateways that share replicas divide it, so that together they give a replica no more than one would; what peers have
+there counts in the prediction, but not against the lead, or whoever comes first would keep the replica to itself."""
 WAKE_AT_LEAST_SECONDS: Final = 0.005
 LOADING_RETRY_SECONDS: Final = 15
 LOOK_AHEAD: Final = 16
@@ -115,7 +114,8 @@ class Pool:
         moments = [
             (group.by_slack if self._overflow(group) else group.by_deadline)[0][0] for group in self._waiting.groups
         ]
-        moments.extend(moment - self._lead() for moment in self.fleet.free_at(now))
+        lead = self._lead()
+        moments.extend(moment - lead for moment in self.fleet.free_at(now))
         moments.extend(self.fleet.wakes())
         moments.extend(self.targets.wakes())
         ahead = [moment for moment in moments if moment > now]
@@ -161,11 +161,7 @@ class Pool:
         for group in self._waiting.groups:
             mine = [load for load in loads if load[3].name not in group.excluded_replicas] or loads
             if mine:
-                free = [
-                    load
-                    for load in mine
-                    if load[0] <= CROWDED_LEADS * LEAD_SECONDS and self.fleet.own_backlog_seconds(load[3], now) <= lead
-                ]
+                free = [load for load in mine if self.fleet.ahead_seconds(load[3], now) <= lead]
                 turns.append(_Turn(group, mine, sorted(free), self._overflow(group)))
             else:
                 reason = Reason.BACKEND_ERROR if group.after_failure else self.fleet.absence()

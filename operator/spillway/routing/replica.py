@@ -52,6 +52,17 @@ class Load:
     requests: int
     resident_tokens: int
 
+    def least(self, other: Load) -> Load:
+        """Of each number the smaller one."""
+        return Load(
+            min(self.pending_tokens, other.pending_tokens),
+            min(self.requests, other.requests),
+            min(self.resident_tokens, other.resident_tokens),
+        )
+
+
+NO_LOAD: Final = Load(0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -76,6 +87,8 @@ class Replica:
     kv_capacity_tokens: int | None = None
     """As the engine says itself; None when it was not asked."""
     elsewhere: Mapping[str, Share] = field(default_factory=dict)
+    unknown: Load = NO_LOAD
+    """What the engine's metrics showed last beyond all that was known."""
     _stays: dict[str, Stay] = field(default_factory=dict)
     _pending: dict[str, Stay] = field(default_factory=dict)
 

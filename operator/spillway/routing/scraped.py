@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from spillway.routing.replica import Load
+from spillway.routing.replica import NO_LOAD, Load
 
 _SAMPLE: Final = re.compile(
     rb"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)(?:\{[^}\n]*\})? ([0-9.eE+-]+)$",
@@ -30,15 +30,15 @@ class EngineLoad:
     kv_share: float
     kv_capacity_tokens: int | None
 
-    def beyond(self, known: Load, known_pending: int, mean_prompt_tokens: float) -> Load | None:
-        """What is there beyond `known`: by others, or by this gateway before it was started anew. None: nothing.
+    def beyond(self, known: Load, known_pending: int, mean_prompt_tokens: float) -> Load:
+        """What is there beyond `known`: by others, or by this gateway before it was started anew.
 
         `known_pending` are the requests known to be unread. An engine counts those that wait, not their tokens: each
         beyond them has nothing of its prompt read, and is taken to have one of mean length.
         """
         requests = max(0, self.running + self.waiting - known.requests)
         if not requests:
-            return None
+            return NO_LOAD
         waiting = min(requests, max(0, self.waiting - known_pending))
         used = round(self.kv_share * (self.kv_capacity_tokens or 0))
         return Load(round(waiting * mean_prompt_tokens), requests, max(0, used - known.resident_tokens))
