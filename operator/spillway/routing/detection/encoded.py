@@ -1,25 +1,30 @@
 """Text inside base64 and hexadecimal digits, wherever it begins and however its lines are wrapped.
 
-A base64 text can begin at any of four places of a group. So the whole text is decoded four times, each time one
-character later, with everything outside the alphabet taken for zeros; what was encoded is readable in one of the four,
-and all else is noise, of which stretches that are not text are dropped. There is no list of candidates to grow.
+A base64 text can begin at any of four places of a group. So every long run of its letters is decoded four times, each
+time one letter later; what was encoded is readable in one of the four, and all else is noise, of which the stretches
+that are no text are dropped. All runs are decoded in one call: their number does not matter.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import re2
 
 _STANDARD_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_TABLE: Final = bytes(
-    byte if byte in _STANDARD_LETTERS else {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, ord("A"))
-    for byte in range(256)
-)
-_WHITE: Final = b" \t\r\n\x1f"
+_TO_STANDARD: Final = {ord("-"): ord("+"), ord("_"): ord("/")}
+_LETTERS: Final = bytes(byte if byte in _STANDARD_LETTERS else _TO_STANDARD.get(byte, ord(" ")) for byte in range(256))
+"""Both alphabets as the standard one (https://www.rfc-editor.org/rfc/rfc4648#section-4), all else as blanks."""
+_BETWEEN: Final = b"AAAA"
+"""Zeros, so that no byte of one run gets into the text of the next."""
+_SHORTEST_RUN: Final = 11
+_SLICE_BYTES: Final = 65_536
+_OVERLAP_BYTES: Final = 256
+_WHITE: Final = b"= \t\r\n\x1f"
 _LETTER: Final = "[A-Za-z0-9+/_-]"
 
 
@@ -35,9 +40,10 @@ _SHORTEST_STRETCH: Final = 8
 _STRETCH: Final = _latin(
     rf"(?:[\x20-\x7e\t\r\n]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{{2}}|[\xf0-\xf4][\x80-\xbf]{{3}}){{{_SHORTEST_STRETCH},}}"
 )
-_ANY_RUN: Final = _latin(rf"{_LETTER}{{11}}")
+_ANY_RUN: Final = _latin(rf"{_LETTER}{{{_SHORTEST_RUN}}}")
 _WRAPPED: Final = _latin(rf"{_LETTER}+(?:=*[ \t]*[\r\n\x1f]+[ \t]*{_LETTER}+)+")
-_HEX_RUN: Final = _latin(r"[0-9A-Fa-f]{2}(?:[ :,]?[0-9A-Fa-f]{2}){8,}")
+_LINE_END: Final = re.compile(rb" +")
+_HEX_RUN: Final = _latin(r"[0-9A-Fa-f]{2}(?:[ :,]?[0-9A-Fa-f]{2}){8,}[0-9A-Fa-f]?")
 _NO_HEX: Final = b" :,"
 
 # A payload of this many characters is more than a digest (SHA-512: 88) or a signature in a token (RS512: 683 bits more
@@ -60,18 +66,30 @@ class Decoded:
 def decode(text: str) -> Decoded:
     """What base64 and hexadecimal digits in `text` say: one layer of them."""
     data = text.encode("utf-8", "replace")
-    if _ANY_RUN.search(data) is None and _HEX_RUN.search(data) is None:
+    if all(pattern.search(data) is None for pattern in (_ANY_RUN, _WRAPPED, _HEX_RUN)):
         return Decoded("", opaque=False)
-    stretches = _base64(data)
-    wrapped = b"\0".join(match.translate(None, _WHITE) for match in _WRAPPED.findall(data))
-    stretches += _base64(wrapped)
+    stretches = _base64([*_runs(data), *_wrapped_runs(data)])
     stretches += _hexadecimal(data.replace(b"\x1f", b""))
     found = b"\n".join(stretches).decode("utf-8", "replace")
     return Decoded(found, opaque=_has_opaque_payload(data))
 
 
-def _base64(data: bytes) -> list[bytes]:
-    letters = data.translate(_TABLE)
+def _runs(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _SLICE_BYTES):
+        words = data[start : start + _SLICE_BYTES + _OVERLAP_BYTES].translate(_LETTERS).split()
+        yield from (word for word in words if len(word) >= _SHORTEST_RUN)
+
+
+def _wrapped_runs(data: bytes) -> Iterator[bytes]:
+    for run in _WRAPPED.findall(data):
+        lines = _LINE_END.split(run.translate(_LETTERS, b"= \t"))
+        # the first line can be the last word of a sentence before, the last one the first of a sentence behind
+        for start, end in ((0, None), (1, None), (0, -1), (1, -1)):
+            yield b"".join(lines[start:end])
+
+
+def _base64(runs: list[bytes]) -> list[bytes]:
+    letters = _BETWEEN.join(runs)
     return [stretch for offset in range(4) for stretch in _STRETCH.findall(_groups(letters, offset))]
 
 
@@ -103,6 +121,6 @@ def _is_opaque(run: bytes) -> bool:
         return False
     if not any(48 <= byte <= 57 for byte in run):
         return False
-    letters = run.translate(_TABLE)
+    letters = run.translate(_LETTERS)
     readable = max(sum(map(len, _STRETCH.findall(_groups(letters, offset)))) for offset in range(4))
     return readable < _READABLE_SHARE * len(run) * 3 / 4

@@ -18,9 +18,9 @@ _TOKEN_TEXT: Final = (
     rf"{_PERCENT}(?:\x1f?{_PERCENT})*"
     rf"|{_BYTE}(?:\x1f?{_BYTE})*"
     rf"|{_UNIT}(?:\x1f?{_UNIT})*"
-    rf"|\\u\{{[0-9A-Fa-f]{{1,6}}\}}|\\U[0-9A-Fa-f]{{8}}"
+    rf"|\\\x1f?u\x1f?\{{(?:{_HEX}){{1,6}}\x1f?\}}|\\\x1f?U(?:{_HEX}){{8}}"
     r"|&\x1f?#(?:\x1f?[0-9]){1,7}(?:\x1f?;)?|&\x1f?#\x1f?[xX](?:\x1f?[0-9A-Fa-f]){1,6}(?:\x1f?;)?"
-    r"|&[A-Za-z][A-Za-z0-9]{1,24};"
+    r"|&\x1f?[A-Za-z](?:\x1f?[A-Za-z0-9]){1,24}\x1f?;"
     r"|\\\x1f?[nrt\"'/\\]"
 )
 _TOKEN: Final = re.compile(_TOKEN_TEXT)

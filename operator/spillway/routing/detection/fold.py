@@ -6,6 +6,7 @@ look-alikes are from https://www.unicode.org/Public/security/latest/confusables.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -94,7 +95,7 @@ def tags(text: str) -> str:
     """ASCII that is spelt in Unicode's invisible tag characters (U+E0020 to U+E007E)."""
     if text.isascii():
         return ""
-    return "".join(chr(ord(letter) - 0xE0000) for letter in text if "\U000e0020" <= letter <= "\U000e007e")
+    return "\n".join(run.translate(_TAG_LETTERS) for run in _TAGS.findall(text))
 
 
 def _has_controls(text: str) -> bool:
@@ -121,4 +122,6 @@ def _fold_character(letter: str) -> str:
 
 
 _FOLDING: Final = _Folding()
+_TAGS: Final = re.compile("[\U000e0020-\U000e007e]+")
+_TAG_LETTERS: Final = {0xE0000 + code: chr(code) for code in range(0x20, 0x7F)}
 _NO_CONTROLS: Final = {code: None for code in (*range(32), 127) if chr(code) not in _KEPT_CONTROLS}

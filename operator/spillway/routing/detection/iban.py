@@ -65,7 +65,7 @@ DETECTORS: Final = (
     Detector(
         "iban",
         Family.PII,
-        rf"(?i)(?:^|[^A-Za-z0-9])((?:{_COUNTRIES}){S}\d{S}\d)[^A-Za-z0-9]{{0,3}}[A-Za-z0-9]",
+        rf"(?i)((?:{_COUNTRIES}){S}\d{S}\d)[^A-Za-z0-9]{{0,3}}[A-Za-z0-9]",
         "https://www.swift.com/standards/data-standards/iban-international-bank-account-number",
         _is_iban,
     ),

@@ -50,7 +50,7 @@ NAMED_SSN: Final = Detector(
 EMAIL: Final = Detector(
     "email",
     Family.PII,
-    rf"([A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,3}}@(?:{_LABEL}\.)+[A-Za-z]{{2,63}})",
+    rf"([A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{0,2}}[A-Za-z0-9_+-]@(?:{_LABEL}\.)+[A-Za-z]{{2,63}})",
     "https://www.rfc-editor.org/rfc/rfc5322#section-3.4.1 as people write it: a last label of letters",
     _is_mailbox,
 )

@@ -58,7 +58,7 @@ DETECTORS: Final = (
     Detector(
         "phone",
         Family.PII,
-        rf"(?:^|[^0-9A-Za-z+])\+{S}([1-9](?:{_LOOSE}\d){{6,14}}){_RIGHT}",
+        rf"(?:^|[^0-9+])\+{S}([1-9](?:{_LOOSE}\d){{6,14}}){_RIGHT}",
         _E164_SOURCE,
         _is_e164,
     ),

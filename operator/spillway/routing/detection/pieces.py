@@ -10,8 +10,10 @@ import orjson
 from spillway.routing.detection.detector import SEAM
 
 # Values of these name a thing of the protocol. A word of theirs between two pieces must not keep them apart.
-_STRUCTURAL: Final = frozenset({"id", "model", "role", "tool_call_id", "type"})
+_STRUCTURAL: Final = frozenset({"id", "model", "name", "role", "tool_call_id", "type"})
 _LONGEST_LABELLED: Final = 64
+_BETWEEN: Final = "\n;\n"
+"""Across which nothing goes on, no encoding either."""
 _DEEPEST_JSON: Final = 3
 
 
@@ -24,7 +26,7 @@ class Pieces:
 
     def text(self) -> str:
         """All of it, once: seams between what is said, lines between the rest."""
-        return SEAM.join(piece.replace(SEAM, " ") for piece in self.said) + "\n" + "\n".join(self.rest)
+        return _BETWEEN.join([SEAM.join(piece.replace(SEAM, " ") for piece in self.said), *self.rest])
 
 
 def collect(payload: dict[str, object]) -> Pieces:
