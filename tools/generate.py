@@ -9,10 +9,12 @@ from pathlib import Path
 
 import yaml
 
+from spillway.advisor.tables import BLOCKS
 from spillway.api.crd import write as write_crds
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = Path("charts/spillway")
+ADVICE = Path("docs/when-to-self-host.md")
 RBAC = ("operator", "gateway", "people")
 ROW = "| `{key}` | `{default}` | {text} |"
 TABLE = """<!-- From values.yaml by `make generate`. -->
@@ -36,7 +38,7 @@ metadata:
 
 
 def main(below: Path) -> None:
-    """Write the CRDs, then what the chart takes from them, from manifests/base and from its own values."""
+    """Write the CRDs, then what the chart takes from them, from manifests/base and its values; the advisor's page."""
     for name in ("crds", CHART / "templates/crds"):
         (below / name).mkdir(parents=True, exist_ok=True)
     for path in write_crds(below / "crds"):
@@ -46,6 +48,18 @@ def main(below: Path) -> None:
         r"(?s)(?<=<!-- values -->\n).*(?=<!-- end of values -->)", (ROOT / CHART / "README.md").read_text()
     )
     (below / CHART / "README.md").write_text(head + TABLE.format(rows="\n".join(value_rows())) + tail)
+    (below / ADVICE).parent.mkdir(parents=True, exist_ok=True)
+    (below / ADVICE).write_text(advice((ROOT / ADVICE).read_text()))
+
+
+def advice(page: str) -> str:
+    """The page with every table of the advisor in its block: <!-- name --> to <!-- end -->."""
+    for name, write in BLOCKS.items():
+        block = f"<!-- {name} -->\n{write()}<!-- end -->"
+        page, found = re.subn(rf"(?s)<!-- {name} -->\n.*?<!-- end -->", lambda _, block=block: block, page)
+        if found != 1:
+            sys.exit(f"{ADVICE}: block {name} is there {found} times")
+    return page
 
 
 def chart_crd(text: str) -> str:

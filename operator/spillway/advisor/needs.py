@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from spillway.advisor.costs import Mix
 from spillway.advisor.data import told
@@ -58,9 +59,11 @@ class Certification(StrEnum):
 class Request(Facts):
     """One request on the average, in tokens; the third of prompt gives GPT-4o's $7.50 for a million."""
 
-    prompt_tokens: int = Field(default=500, ge=1, le=10_000_000)
-    cached_prompt_tokens: int = Field(default=0, ge=0, le=10_000_000)
-    answer_tokens: int = Field(default=1000, ge=1, le=1_000_000)
+    prompt_tokens: int = Field(default=500, ge=1, le=10_000_000, description="of a prompt on the average")
+    cached_prompt_tokens: int = Field(
+        default=0, ge=0, le=10_000_000, description="of these what a provider finds in its cache"
+    )
+    answer_tokens: int = Field(default=1000, ge=1, le=1_000_000, description="of an answer on the average")
 
     @model_validator(mode="after")
     def _cached_are_of_the_prompt(self) -> Self:
@@ -77,66 +80,102 @@ class Request(Facts):
 class Traffic(Facts):
     """How requests come over the day."""
 
-    # The busiest hour over the average one.
-    peak_to_average: Decimal = Field(default=Decimal(1), ge=1, le=1000, allow_inf_nan=False)
-    always_on: bool = False
+    peak_to_average: Decimal = Field(
+        default=Decimal(1), ge=1, le=1000, allow_inf_nan=False, description="the busiest hour over the average one"
+    )
+    always_on: bool = Field(default=False, description="steady load around the clock")
 
 
 class FirstToken(Facts):
     """How soon the first token must come, and for how many of a hundred requests."""
 
-    limit_milliseconds: int = Field(ge=1, le=600_000)
-    percentile: float = Field(default=95, ge=1, le=99.99)
+    limit_milliseconds: int = Field(ge=1, le=600_000, description="from the request to its first token")
+    percentile: float = Field(default=95, ge=1, le=99.99, description="of a hundred requests so many are in time")
 
 
 class Team(Facts):
     """People for it, in full-time equivalents, those to be hired among them."""
 
-    ml_engineers: Decimal = Field(default=Decimal(0), ge=0, le=1000, allow_inf_nan=False)
-    dev_ops: Decimal = Field(default=Decimal(0), ge=0, le=1000, allow_inf_nan=False)
-    sre: Decimal = Field(default=Decimal(0), ge=0, le=1000, allow_inf_nan=False)
+    ml_engineers: Decimal = Field(
+        default=Decimal(0), ge=0, le=1000, allow_inf_nan=False, description="in full-time equivalents, as the next two"
+    )
+    dev_ops: Decimal = Field(
+        default=Decimal(0), ge=0, le=1000, allow_inf_nan=False, description="those to be hired count as well"
+    )
+    sre: Decimal = Field(default=Decimal(0), ge=0, le=1000, allow_inf_nan=False, description="for high traffic")
 
 
 class Model(Facts):
     """The open model that would do the work here."""
 
-    uri: str = "hf://hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
-    # Such as 7.6B; only for a model that the catalogue does not know and whose name tells no size.
-    parameters: str | None = None
-    context_tokens: int = Field(default=8192, ge=128, le=16_777_216)
-    precision: Precision = Precision.FOUR_BITS
+    uri: str = Field(
+        default="hf://hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4",
+        description="the open model that would do the work, hf://organisation/name",
+    )
+    parameters: str | None = Field(
+        default=None, description="such as 7.6B; for a model that is not known and whose name tells no size"
+    )
+    context_tokens: int = Field(default=8192, ge=128, le=16_777_216, description="longest prompt and answer together")
+    precision: Precision = Field(
+        default=Precision.FOUR_BITS, description="FourBits, EightBits or SixteenBits a weight, for a plain model"
+    )
 
 
 class SelfHost(Facts):
     """How it would be hosted."""
 
-    setup: str = "rented-a100"
-    minimum_units: int = Field(default=1, ge=1, le=10_000)
-    # Measured, of one unit, prompt and answer together; absent: what the setup states.
-    tokens_per_second: Decimal | None = Field(default=None, gt=0, le=10_000_000, allow_inf_nan=False)
+    setup: str = Field(default="rented-a100", description="one of the setups below")
+    minimum_units: int = Field(default=1, ge=1, le=10_000, description="such as 2, so that one may fail")
+    tokens_per_second: Decimal | None = Field(
+        default=None,
+        gt=0,
+        le=10_000_000,
+        allow_inf_nan=False,
+        description="measured, of one unit, prompts and answers together; absent: what the setup states",
+    )
 
 
 class Needs(Facts):
     """What is needed. Only the volume has no default: without it there is nothing to advise on."""
 
-    name: str = Field(default="chat", pattern="^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")
-    tokens_per_month: Annotated[int, BeforeValidator(parse_tokens), Field(ge=1, le=MOST_TOKENS_A_MONTH, strict=True)]
+    name: str = Field(
+        default="chat", pattern="^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$", description="what the objects are named by"
+    )
+    tokens_per_month: Annotated[int, BeforeValidator(parse_tokens)] = Field(
+        ge=1, le=MOST_TOKENS_A_MONTH, strict=True, description="prompts and answers together, such as 50M or 2B"
+    )
     request: Request = Request()
     traffic: Traffic = Traffic()
-    data: DataResidency = DataResidency.MAY_LEAVE
-    offline: bool = False
-    first_token: FirstToken | None = None
-    # Requests that only a frontier model can answer well enough.
-    frontier_percent: Decimal = Field(default=Decimal(0), ge=0, le=100, allow_inf_nan=False)
-    custom_weights: bool = False
-    still_experimenting: bool = False
-    time_to_market: bool = False
-    certifications: tuple[Certification, ...] = ()
+    data: DataResidency = Field(
+        default=DataResidency.MAY_LEAVE,
+        description="whether requests may leave your infrastructure: MayLeave; Varies, all may with care; "
+        "PartMustStay; MustStay",
+    )
+    offline: bool = Field(default=False, description="there is no connection to an API")
+    first_token: FirstToken | None = Field(default=None, description="absent: no limit")
+    frontier_percent: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="of a hundred requests those that only a frontier model answers well enough",
+    )
+    custom_weights: bool = Field(default=False, description="the model is your own, such as a fine-tuned one")
+    still_experimenting: bool = Field(default=False, description="prompts and models still change")
+    time_to_market: bool = Field(default=False, description="it has to be there soon")
+    certifications: tuple[Certification, ...] = Field(
+        default=(), description="what must be shown: SOC2, BAA, VendorLiability, RegionalEndpoint, ZeroRetention"
+    )
     team: Team = Team()
-    models: int = Field(default=1, ge=1, le=1000)
-    cloud: str = "OpenAI/gpt-4o"
-    # In a hybrid, the share of tokens that goes to the cloud.
-    cloud_percent: Decimal = Field(default=Decimal(20), gt=0, lt=100, allow_inf_nan=False)
+    models: int = Field(default=1, ge=1, le=1000, description="models to be served")
+    cloud: str = Field(default="OpenAI/gpt-4o", description="the API to compare with: one of the prices below")
+    cloud_percent: Decimal = Field(
+        default=Decimal(20),
+        gt=0,
+        lt=100,
+        allow_inf_nan=False,
+        description="in a hybrid, of a hundred tokens those that go to the cloud",
+    )
     self_host: SelfHost = SelfHost()
     model: Model = Model()
 
@@ -182,8 +221,25 @@ def _fields(path: tuple[int | str, ...]) -> list[str]:
     """The names of the fields of the part at `path`."""
     kind: type[Facts] = Needs
     for part in path:
-        found = next((field for field in kind.model_fields.values() if field.alias == part), None)
-        inner = found.annotation if found is not None else None
-        named = [inner, *getattr(inner, "__args__", ())]
-        kind = next((each for each in named if isinstance(each, type) and issubclass(each, Facts)), kind)
+        field = next((field for field in kind.model_fields.values() if field.alias == part), None)
+        kind = (None if field is None else _part(field)) or kind
     return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def described(kind: type[Facts] = Needs, above: str = "") -> Iterator[tuple[str, str, str]]:
+    """Each field by its path, its default (empty: none) and what it means."""
+    for name, field in kind.model_fields.items():
+        path = f"{above}{field.alias or name}"
+        inner = _part(field)
+        if inner is not None:
+            yield from described(inner, f"{path}.")
+        else:
+            absent = field.is_required() or field.default is None or field.default == ()
+            shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+            yield path, "" if absent else shown, field.description or ""
+
+
+def _part(field: FieldInfo) -> type[Facts] | None:
+    """The part that a field holds, if it holds one."""
+    named = (field.annotation, *getattr(field.annotation, "__args__", ()))
+    return next((each for each in named if isinstance(each, type) and issubclass(each, Facts)), None)

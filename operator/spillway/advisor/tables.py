@@ -8,13 +8,13 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
-from spillway.advisor.accelerators import accelerators
+from spillway.advisor.accelerators import accelerators, find_accelerator
 from spillway.advisor.advice import Advice, advise
 from spillway.advisor.costs import DAYS_A_MONTH, ONE_TO_TWO, at_utilization, blended_usd_per_million, cents
 from spillway.advisor.findings import LLAMA_70B, findings
 from spillway.advisor.hardware import Choice, Precision, Wanted, choices
 from spillway.advisor.latency import places
-from spillway.advisor.needs import Certification
+from spillway.advisor.needs import Certification, described
 from spillway.advisor.people import CERTIFICATIONS, people, team_scales
 from spillway.advisor.prices import own_prices
 from spillway.advisor.published import Comparison, crossovers, daily, effective, monthly, payback, setup_totals
@@ -176,6 +176,25 @@ def _cheapest(uri: str, precision: Precision) -> tuple[Choice, ...]:
     return (*[way for way in found if way not in apple][:3], *apple[:1])
 
 
+def _needs() -> str:
+    rows = ((f"`{path}`", f"`{default}`" if default else "", text) for path, default, text in described())
+    return _table(["field", "default", ""], rows)
+
+
+def _own_setups() -> str:
+    rows = (
+        (
+            setup.name,
+            f"{setup.accelerators} x {find_accelerator(setup.accelerator).product}",
+            f"${cents(setup.cost.monthly.total):,}",
+            _tokens(setup.capacity_tokens_per_month),
+            setup.source,
+        )
+        for setup in own_setups()
+    )
+    return _table(["setup", "accelerators", "a month:", "tokens a month:", "source"], rows)
+
+
 def _scenarios() -> str:
     advised = [(case, advise(case.needs, AS_OF)) for case in scenarios()]
     rows = (
@@ -235,6 +254,8 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
         "certifications": _certifications,
         "hardware": _hardware,
         "scenarios": _scenarios,
+        "needs": _needs,
+        "own-setups": _own_setups,
     }
 )
 """Of each block of the page what writes it."""
