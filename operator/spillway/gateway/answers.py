@@ -74,11 +74,14 @@ def refusal(status: int, reason: Reason, retry_after_seconds: int | None) -> Ans
     return Answer(answer.status, answer.body, answer.content_type, headers)
 
 
-def unknown_model(model: str, known: list[str]) -> Answer:
+def unknown_model(model: str, known: list[str]) -> BadRequest:
     """404 for a model that this namespace has not, with those that it has."""
     names = ", ".join(known) or "none"
-    return error(
-        404, f"The model {model[:200]!r} does not exist. Models: {names}.", param="model", code="model_not_found"
+    return BadRequest(
+        f"The model {model[:200]!r} does not exist. Models: {names}.",
+        status=404,
+        param="model",
+        code="model_not_found",
     )
 
 

@@ -28,6 +28,8 @@ LABEL_HEADER: Final = "x-spillway-data-class"
 READ_AT_ONCE_BYTES: Final = 32_768
 """Of a body that is searched on the loop, which takes a few milliseconds; larger ones are searched in a thread."""
 REQUEST_ID_KEY: Final = web.RequestKey("request_id", str)
+RECORDED_KEY: Final = web.RequestKey("recorded", bool)
+"""There when the request's own session writes its audit line."""
 
 
 class Handler:
@@ -54,7 +56,7 @@ class Handler:
         served = self._table.find(intake.model)
         if served is None:
             known = [route.model_name for route in self._table.models()]
-            return to_response(answers.unknown_model(intake.model, known), {})
+            raise answers.unknown_model(intake.model, known)
         route = served.route
         if route.engine is EngineType.OLLAMA:
             ollama.check(intake, route)
@@ -78,6 +80,7 @@ class Handler:
             client,
             lambda facts, record, timings: self._record(served, facts, record, timings),
         )
+        request[RECORDED_KEY] = True
         await session.run()
         if client.response is not None:
             return client.response

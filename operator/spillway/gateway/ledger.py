@@ -326,7 +326,6 @@ class Ledger:
                 waiter.granted.set_exception(
                     BudgetExhausted(f"LLMLedger {self.name} has less than {waiter.micros} micro-dollars left")
                 )
-
         if self._waiters:
             self._wake.set()
 

@@ -27,52 +27,72 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._monotonic = monotonic
         self._registry = CollectorRegistry()
-        self._requests = Counter(
+        self._requests = self._counter(
             "spillway_requests",
             "Requests that ended, by where they were served, why, and how they ended.",
-            ["deployment", "place", "reason", "outcome", "data_class"],
-            registry=self._registry,
+            *("deployment", "place", "reason", "outcome", "data_class"),
         )
-        self._first_token = Histogram(
+        self._turned_away = self._counter(
+            "spillway_turned_away_requests",
+            "Requests that no model was asked: malformed, too large, of an unknown model or path, or failed here.",
+            "error",
+        )
+        self._first_token = self._histogram(
             "spillway_time_to_first_token_seconds",
             "From arrival to the first content (of an answer in one piece: to the whole of it).",
-            ["deployment", "place"],
-            buckets=_SECONDS,
-            registry=self._registry,
         )
-        self._duration = Histogram(
-            "spillway_request_duration_seconds",
-            "From arrival to the end.",
-            ["deployment", "place"],
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self._spent = Counter(
-            "spillway_spent_usd", "Dollars charged by this gateway.", ["deployment", "target"], registry=self._registry
-        )
-        self._shadow = Counter(
+        self._duration = self._histogram("spillway_request_duration_seconds", "From arrival to the end.")
+        self._spent = self._counter("spillway_spent_usd", "Dollars charged by this gateway.", "deployment", "target")
+        self._shadow = self._counter(
             "spillway_shadow_spills",
             "Requests that would have gone to a target, were fallback.mode not Shadow.",
-            ["deployment", "target", "reason"],
-            registry=self._registry,
+            *("deployment", "target", "reason"),
         )
-        self._shadow_spent = Counter(
+        self._shadow_spent = self._counter(
             "spillway_shadow_spent_usd",
             "Dollars that the spills of the shadow would have cost.",
-            ["deployment", "target"],
-            registry=self._registry,
+            *("deployment", "target"),
         )
-        self._tokens = Counter(
-            "spillway_tokens",
-            "Tokens that backends reported.",
-            ["deployment", "place", "kind"],
-            registry=self._registry,
+        self._tokens = self._counter(
+            "spillway_tokens", "Tokens that backends reported.", *("deployment", "place", "kind")
         )
-        self._held = self._gauge("spillway_held_requests", "Requests that wait for a replica or a decision.")
-        self._in_flight = self._gauge("spillway_in_flight_requests", "Requests that replicas work on.")
+        self._scrapes = self._counter(
+            "spillway_engine_scrapes",
+            "Reads of an engine's metrics, by outcome: ok, failed.",
+            *("deployment", "outcome"),
+        )
+        self._exchanges = self._counter(
+            "spillway_peer_exchanges",
+            "Questions to other gateways of the namespace, by outcome: ok, failed, malformed.",
+            "outcome",
+        )
+        self._replica_pending = self._gauge(
+            "spillway_replica_pending_prompt_tokens",
+            "Prompt tokens at a replica and not yet at their first token; told_by: self, others.",
+            *("deployment", "replica", "told_by"),
+        )
+        self._replica_requests = self._gauge(
+            "spillway_replica_requests",
+            "Requests that a replica works on; told_by: self, others (peers and the engine's metrics).",
+            *("deployment", "replica", "told_by"),
+        )
+        self._held = self._gauge(
+            "spillway_held_requests", "Requests that wait for a replica or a decision.", "deployment"
+        )
+        self._in_flight = self._gauge("spillway_in_flight_requests", "Requests that replicas work on.", "deployment")
         self._pending = self._gauge(
-            "spillway_pending_prompt_tokens", "Prompt tokens dispatched to replicas and not yet at their first token."
+            "spillway_pending_prompt_tokens",
+            "Prompt tokens dispatched to replicas and not yet at their first token.",
+            "deployment",
         )
+
+    def scraped(self, deployment: str, outcome: str) -> None:
+        """Count one read of an engine's metrics."""
+        self._scrapes.labels(deployment, outcome).inc()
+
+    def exchanged(self, outcome: str) -> None:
+        """Count one question to a peer."""
+        self._exchanges.labels(outcome).inc()
 
     def record(self, facts: Facts, record: Record, timings: Timings) -> None:
         """Count one request that ended."""
@@ -85,23 +105,39 @@ class Metrics:
             self._first_token.labels(name, place).observe(timings.first_token - facts.arrived)
         if record.cost_micros:
             self._spent.labels(name, record.backend).inc(float(usd(record.cost_micros)))
+        if record.shadow is not None:
+            self._shadow.labels(name, record.shadow.target, record.shadow.reason.value).inc()
+            self._shadow_spent.labels(name, record.shadow.target).inc(float(usd(record.shadow.micros)))
         if record.usage is not None:
             self._tokens.labels(name, place, "prompt").inc(record.usage.prompt_tokens)
             self._tokens.labels(name, place, "completion").inc(record.usage.completion_tokens)
 
+    def turned_away(self, error: str) -> None:
+        """Count one request that no model was asked; `error` is a word of ours."""
+        self._turned_away.labels(error).inc()
+
     def render(self, desks: Iterable[Desk]) -> bytes:
         """The exposition, with the gauges of `desks` as they stand now."""
-        for gauge in (self._held, self._in_flight, self._pending):
+        for gauge in (self._held, self._in_flight, self._pending, self._replica_pending, self._replica_requests):
             gauge.clear()
         for desk in desks:
             name = desk.route.name
             self._held.labels(name).set(desk.pool.held)
             self._in_flight.labels(name).set(desk.pool.in_flight)
             self._pending.labels(name).set(desk.pool.fleet.pending_tokens)
+            fleet = desk.pool.fleet
+            for told_by, loads in (("self", fleet.own()), ("others", fleet.elsewhere())):
+                for replica, load in loads.items():
+                    self._replica_pending.labels(name, replica, told_by).set(load.pending_tokens)
+                    self._replica_requests.labels(name, replica, told_by).set(load.requests)
         return generate_latest(self._registry)
 
-    def _gauge(self, name: str, documentation: str) -> Gauge:
-        return Gauge(name, documentation, ["deployment"], registry=self._registry)
-        if record.shadow is not None:
-            self._shadow.labels(name, record.shadow.target, record.shadow.reason.value).inc()
-            self._shadow_spent.labels(name, record.shadow.target).inc(float(usd(record.shadow.micros)))
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self._registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self._registry)
+
+    def _histogram(self, name: str, documentation: str) -> Histogram:
+        labels = ("deployment", "place")
+        return Histogram(name, documentation, labels, buckets=_SECONDS, registry=self._registry)

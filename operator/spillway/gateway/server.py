@@ -6,19 +6,23 @@ their API (vLLM's /invocations, /sleep, /collective_rpc).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler as AppHandler
+from aiohttp.typedefs import Middleware
 
 from spillway.errors import BadRequest
 from spillway.gateway import answers
 from spillway.gateway.admission import Facts, Timings
-from spillway.gateway.audit import Audit
-from spillway.gateway.handler import REQUEST_ID_KEY, Handler, new_request_id, to_response
+from spillway.gateway.answers import Answer
+from spillway.gateway.audit import CLIENT_LEFT, Audit
+from spillway.gateway.handler import RECORDED_KEY, REQUEST_ID_KEY, Handler, new_request_id, to_response
 from spillway.gateway.metrics import CONTENT_TYPE, Metrics
 from spillway.gateway.routes import RouteTable, Served
 from spillway.gateway.upstream import Upstreams
@@ -78,7 +82,13 @@ def build_app(
         body = metrics.render(served.desk for served in table.served)
         return web.Response(body=body, headers={"content-type": CONTENT_TYPE})
 
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_in_openai_shape])
+    def turned_away(request: web.Request, status: int, error: str, arrived: float) -> None:
+        served = {endpoint.value for endpoint in Endpoint}
+        endpoint = request.path if request.path in served else None
+        audit.turned_away(request[REQUEST_ID_KEY], endpoint, status, error, arrived)
+        metrics.turned_away(error)
+
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_shaped(turned_away, now)])
     app.on_response_prepare.append(_sign)
     handler = Handler(table, upstreams, record, now)
     for endpoint in Endpoint:
@@ -95,32 +105,61 @@ async def _sign(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["server"] = "spillway"
 
 
-@web.middleware
-async def _in_openai_shape(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Give every answer its request id, and every error OpenAI's shape."""
-    request_id = request[REQUEST_ID_KEY] = new_request_id()
-    headers: dict[str, str] = {}
-    try:
-        response = await handler(request)
-    except BadRequest as problem:
-        answer = answers.bad_request(problem)
-    except web.HTTPMethodNotAllowed as problem:
-        allowed = ", ".join(sorted(problem.allowed_methods))
-        headers["allow"] = allowed
-        answer = answers.error(405, f"{request.path} takes {allowed}, not {request.method}.", code="method_not_allowed")
-    except web.HTTPRequestEntityTooLarge:
-        answer = answers.error(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", code="request_too_large")
-    except web.HTTPException as problem:
-        path = f"{request.method} {request.path[:200]}"
-        message = f"{path} is not served here." if problem.status == 404 else f"{path}: {problem.reason}."
-        answer = answers.error(problem.status, message, code="unknown_url" if problem.status == 404 else None)
-    except Exception:  # noqa: BLE001 (whatever it is, the caller gets our shape and other requests go on)
-        _log.exception("a bug stopped this request", request_id=request_id)
-        answer = answers.error(500, "The gateway failed on this request.", code="internal_error")
-    else:
+def _shaped(turned_away: Callable[[web.Request, int, str, float], None], now: Callable[[], float]) -> Middleware:
+    """Give every answer its request id and every error OpenAI's shape; tell of those that no session records."""
+
+    @web.middleware
+    async def shape(request: web.Request, handler: AppHandler) -> web.StreamResponse:
+        arrived = now()
+        request[REQUEST_ID_KEY] = new_request_id()
+        try:
+            response = await handler(request)
+        except asyncio.CancelledError:
+            if RECORDED_KEY not in request:
+                turned_away(request, CLIENT_LEFT, "client_gone", arrived)
+            raise
+        except Exception as problem:  # noqa: BLE001 (whatever it is, the caller gets our shape and other requests go on)
+            refusal = _refusal(request, problem)
+            if RECORDED_KEY not in request:
+                turned_away(request, refusal.status, refusal.word, arrived)
+            return to_response(refusal.answer, refusal.headers | {answers.REQUEST_ID: request[REQUEST_ID_KEY]})
         if not response.prepared:
-            response.headers.setdefault(answers.REQUEST_ID, request_id)
+            response.headers.setdefault(answers.REQUEST_ID, request[REQUEST_ID_KEY])
         return response
-    return to_response(answer, headers | {answers.REQUEST_ID: request_id})
+
+    return shape
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What is said to a caller whose request no model was asked, and the one word for it."""
+
+    answer: Answer
+    word: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        return self.answer.status
+
+
+def _refusal(request: web.Request, problem: Exception) -> _Refusal:
+    match problem:
+        case BadRequest():
+            return _Refusal(answers.bad_request(problem), problem.code or "invalid_request")
+        case web.HTTPMethodNotAllowed():
+            allowed, word = ", ".join(sorted(problem.allowed_methods)), "method_not_allowed"
+            message = f"{request.path} takes {allowed}, not {request.method}."
+            return _Refusal(answers.error(405, message, code=word), word, {"allow": allowed})
+        case web.HTTPRequestEntityTooLarge():
+            word = "request_too_large"
+            return _Refusal(answers.error(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", code=word), word)
+        case web.HTTPNotFound():
+            message = f"{request.method} {request.path[:200]} is not served here."
+            return _Refusal(answers.error(404, message, code="unknown_url"), "unknown_url")
+        case web.HTTPException():
+            message = f"{request.method} {request.path[:200]}: {problem.reason}."
+            return _Refusal(answers.error(problem.status, message), "invalid_request")
+    _log.error("a bug stopped this request", request_id=request[REQUEST_ID_KEY], exc_info=problem)
+    word = "internal_error"
+    return _Refusal(answers.error(500, "The gateway failed on this request.", code=word), word)

@@ -25,7 +25,9 @@ from spillway.gateway.ledger import Ledger
 from spillway.gateway.ledger_store import KubeLedgerStore
 from spillway.gateway.metrics import Metrics
 from spillway.gateway.observed import Observer
+from spillway.gateway.peers import GATEWAY_PODS, Peers, PeerSink
 from spillway.gateway.routes import RouteTable, Served
+from spillway.gateway.scrape import Scraper
 from spillway.gateway.server import Readiness, build_app
 from spillway.gateway.settings import GatewaySettings
 from spillway.gateway.store import LedgerStore
@@ -82,10 +84,12 @@ class Gateway:
         self.died = asyncio.Event()
         self.table = RouteTable(settings.compile_settings, self._serve, lambda served: served.ledger.retire())
         self.metrics = Metrics(time.monotonic)
+        self.peers = Peers(settings.name, self._desks, time.monotonic, self.metrics.exchanged)
+        self.scraper = Scraper(self._desks, time.monotonic, self.metrics.scraped)
         self.app = build_app(
             self.table,
             upstreams,
-            Audit(write_audit, time.monotonic),
+            Audit(settings.namespace, write_audit, time.monotonic),
             self.metrics,
             self.readiness,
             time.monotonic,
@@ -111,6 +115,9 @@ class Gateway:
                 served.ledger.observe(observer.report(route))
             await asyncio.sleep(OBSERVE_EVERY_SECONDS)
 
+    def _desks(self) -> list[Desk]:
+        return [served.desk for served in self.table.served]
+
     async def close(self) -> None:
         """Stop the parts, then report what was spent and give the rest back."""
         tasks = tuple(self._tasks)
@@ -118,6 +125,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(ledger.close() for ledger in self._ledgers.values()))
+        self._books.close()
 
     def _serve(self, route: Route) -> Served:
         purse = self._books.purse(f"{route.name}/{route.uid}")
@@ -125,8 +133,7 @@ class Gateway:
         observer = Observer(self.settings.name, time.monotonic, _now)
         self._ledgers[route.name, route.uid] = ledger
         self.keep(ledger.run())
-        return Served(Desk(route, time.monotonic), observer, ledger)
-        self._books.close()
+        return Served(Desk(route, time.monotonic, self.settings.name), observer, ledger)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -143,10 +150,15 @@ async def _run(settings: GatewaySettings) -> bool:
         loop.add_signal_handler(number, told.set)
     credentials = Credentials(settings.credentials_dir, settings.ca_dir)
     hosts = frozenset(host.partition(":")[0] for host in settings.allowed_hosts)
-    async with KubeClient(settings.service_account_dir) as client, Upstreams(credentials, hosts) as upstreams:
+    async with (
+        KubeClient(settings.service_account_dir) as client,
+        Upstreams(credentials, hosts, settings.egress_networks, settings.egress_proxy_url) as upstreams,
+    ):
         gateway = Gateway(settings, KubeLedgerStore(client, settings.namespace), upstreams)
         _watch_all(gateway, client)
         gateway.keep(gateway.observe())
+        gateway.keep(gateway.scraper.run())
+        gateway.keep(gateway.peers.run())
         await serve_until(gateway, told)
     return not gateway.died.is_set()
 
@@ -164,6 +176,9 @@ def _watch_all(gateway: Gateway, client: KubeClient) -> None:
     gateway.keep(
         follow(client, pods_path(namespace), PodSink(table), lambda: synced("pods"), labelSelector=ENGINE_PODS)
     )
+    peers = PeerSink(gateway.peers)
+    # Not waited for: without peers a gateway predicts from what it knows itself.
+    gateway.keep(follow(client, pods_path(namespace), peers, lambda: None, labelSelector=GATEWAY_PODS))
 
 
 async def listen(gateway: Gateway) -> web.AppRunner:
@@ -178,10 +193,18 @@ async def listen(gateway: Gateway) -> web.AppRunner:
     return runner
 
 
+async def listen_to_peers(gateway: Gateway) -> web.AppRunner:
+    """Answer other gateways, on a port that clients do not reach."""
+    runner = web.AppRunner(gateway.peers.app(), access_log=None, shutdown_timeout=0.0)
+    await runner.setup()
+    await web.TCPSite(runner, gateway.settings.host, gateway.settings.peers_port).start()
+    return runner
+
+
 async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
     """Serve until `told` is set or a part dies; then finish what is in flight, at most for the drain's time."""
     settings = gateway.settings
-    runner = await listen(gateway)
+    runner, peers = await listen(gateway), await listen_to_peers(gateway)
     _log.info("listening", host=settings.host, port=settings.port, namespace=settings.namespace)
     waiting = [asyncio.ensure_future(event.wait()) for event in (told, gateway.died)]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -190,6 +213,7 @@ async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
     gateway.readiness.draining = True
     _log.info("draining")
     await runner.cleanup()
+    await peers.cleanup()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(gateway.close(), RETURN_LEASES_WITHIN_SECONDS)
     _log.info("ended")

@@ -41,5 +41,7 @@ class Outcome(StrEnum):
     """Every attempt failed before the first byte; 502."""
     BROKEN = "Broken"
     """The answer broke off after its first byte."""
+    TURNED_AWAY = "TurnedAway"
+    """It was no request that a model of ours could be asked: malformed, too large, of an unknown model or path."""
     CLIENT_GONE = "ClientGone"
     """The client left before the end."""
