@@ -28,13 +28,15 @@ class Answer:
     finish_reason: str
     seed: int
     include_usage: bool
+    thought_tokens: int = 0
+    """Generated before the answer, and told in the total alone."""
 
     def usage(self, completion_tokens: int) -> dict[str, int]:
         """The usage object after so many tokens over all choices."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion_tokens,
-            "total_tokens": self.prompt_tokens + completion_tokens,
+            "total_tokens": self.prompt_tokens + self.thought_tokens + completion_tokens,
         }
 
     def _head(self, suffix: str) -> dict[str, object]:

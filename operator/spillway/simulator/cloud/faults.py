@@ -13,6 +13,10 @@ class Faults:
     """Answer with this status and an error in OpenAI's shape. Not billed."""
     retry_after_seconds: int | None = None
     """The Retry-After header of that answer."""
+    retry_after: str | None = None
+    """That header in other words, such as a date."""
+    redirect_to: str | None = None
+    """Answer with 307 and this Location. Not billed."""
     drop_before_headers: bool = False
     """Take the request, then close the connection. The prompt is billed."""
     drop_after_tokens: int | None = None

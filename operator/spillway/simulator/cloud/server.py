@@ -23,6 +23,7 @@ from spillway.simulator.cloud import ca
 from spillway.simulator.cloud.answers import Answer, error_body
 from spillway.simulator.cloud.bill import Bill, BillLine, Price
 from spillway.simulator.cloud.faults import Faults
+from spillway.simulator.cloud.manners import ANY, Manners, objection_body
 from spillway.simulator.cloud.recorder import Record, Recorder, Tap
 from spillway.simulator.openai_wire import ChatRequest, CompletionRequest, Request
 
@@ -46,11 +47,11 @@ class Pace:
 class _RefusedError(Exception):
     """A request gets an error in place of an answer, and no bill."""
 
-    def __init__(self, status: int, body: bytes, retry_after_seconds: int | None = None) -> None:
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(body.decode())
         self.status = status
         self.body = body
-        self.headers = {} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)}
+        self.headers = headers or {}
 
 
 class RecordingCloud:
@@ -58,7 +59,8 @@ class RecordingCloud:
 
     `prices` are its models; `host` is the address to listen on, and with `names` what its certificate is for. Its
     tokenizer takes `bytes_per_token` bytes for a token, from 4 (plain English) to 1, the worst that can be: no
-    tokenizer makes more tokens of a text than it has bytes. `max_concurrent_requests` is where 429 begins.
+    tokenizer makes more tokens of a text than it has bytes. `max_concurrent_requests` is where 429 begins; the
+    `manners` are those of a provider.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class RecordingCloud:
         rng: random.Random | None = None,
         max_concurrent_requests: int | None = None,
         bytes_per_token: int = words.BYTES_PER_TOKEN,
+        manners: Manners = ANY,
         faults: Faults | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -83,6 +86,7 @@ class RecordingCloud:
         self._rng = rng or random.Random()
         self._max_concurrent_requests = max_concurrent_requests
         self._bytes_per_token = bytes_per_token
+        self._manners = manners
         self._certificates = ca.make((host, *names), dt.datetime.now(dt.UTC))
         self._recorder = Recorder(time.time, directory)
         self._bill = Bill(prices, directory)
@@ -94,14 +98,11 @@ class RecordingCloud:
     async def __aenter__(self) -> Self:
         """Listen."""
         app = web.Application(middlewares=[self._edge], client_max_size=MAX_BODY_BYTES)
-        app.on_response_prepare.append(_name_server)
-        app.add_routes(
-            [
-                web.get("/v1/models", self._models),
-                web.post("/v1/chat/completions", self._chat),
-                web.post("/v1/completions", self._completion),
-            ]
-        )
+        app.on_response_prepare.append(self._add_headers)
+        prefix = self._manners.prefix
+        app.add_routes([web.get(f"{prefix}/models", self._models), web.post(f"{prefix}/chat/completions", self._chat)])
+        if self._manners.has_completions:
+            app.add_routes([web.post(f"{prefix}/completions", self._completion)])
         # handler_cancellation: a client that leaves ends the work, so the bill is for what was generated until then.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
@@ -128,8 +129,8 @@ class RecordingCloud:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as base_url: `https://127.0.0.1:<port>/v1`."""
-        return f"https://{self._host}:{self._port}/v1"
+        """What an OpenAI client takes as base_url: `https://127.0.0.1:<port>/v1`, or where its provider answers."""
+        return f"https://{self._host}:{self._port}{self._manners.prefix}"
 
     @property
     def ca_pem(self) -> bytes:
@@ -167,20 +168,24 @@ class RecordingCloud:
 
     @web.middleware
     async def _edge(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Record, then answer; errors in OpenAI's shape."""
+        """Record, then answer; errors in the provider's shape."""
         body = await request.read()
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
         self._recorder.request(request.method, request.raw_path, headers, body)
         try:
-            if request.headers.get("Authorization") != f"Bearer {self._api_key}":
+            if request.headers.get(self._manners.key_header) != f"{self._manners.key_prefix}{self._api_key}":
                 message = "Incorrect API key provided: this is the simulator's cloud, and the key is not its own."
-                return _json(error_body(message, "invalid_request_error", "invalid_api_key"), 401)
+                raise _RefusedError(401, error_body(message, "invalid_request_error", "invalid_api_key"))
             return await handler(request)
         except _RefusedError as refused:
-            return _json(refused.body, refused.status, refused.headers)
+            return _json(self._manners.error(refused.status, refused.body), refused.status, refused.headers)
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as wrong:
-            message = f"Invalid URL ({request.method} {request.path})"
-            return _json(error_body(message, "invalid_request_error"), wrong.status)
+            body = error_body(f"Invalid URL ({request.method} {request.path})", "invalid_request_error")
+            return _json(self._manners.error(wrong.status, body), wrong.status)
+
+    async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = SERVER_NAME
+        response.headers.update(self._manners.headers)
 
     async def _models(self, _request: web.Request) -> web.Response:
         models = [{"id": name, "object": "model", "created": 0, "owned_by": SERVER_NAME} for name in self._bill.prices]
@@ -194,15 +199,16 @@ class RecordingCloud:
 
     async def _complete(self, request: web.Request, shape: type[ChatRequest | CompletionRequest]) -> web.StreamResponse:
         faults = self.faults
-        if faults.status is not None:
-            body = error_body("The server had an error (simulated).", "server_error")
-            raise _RefusedError(faults.status, body, faults.retry_after_seconds)
+        _refuse_as_told(faults)
         body = await request.read()
         asked = _read(shape, body)
+        objection = next(self._manners.objections(orjson.loads(body)), None)
+        if objection is not None:
+            raise _RefusedError(400, objection_body(objection))
         answer = self._answer(asked, len(body))
         if self._max_concurrent_requests is not None and self._active >= self._max_concurrent_requests:
             refusal = error_body("Rate limit reached for requests.", "requests", "rate_limit_exceeded")
-            raise _RefusedError(429, refusal, retry_after_seconds=1)
+            raise _RefusedError(429, refusal, {"Retry-After": "1"})
         self._active += 1
         self._charge(answer, 0)
         self._bill.save()
@@ -260,7 +266,8 @@ class RecordingCloud:
             yield made
 
     def _charge(self, answer: Answer, completion_tokens: int) -> None:
-        self._bill.charge(answer.answer_id, answer.model, answer.prompt_tokens, completion_tokens)
+        generated = answer.thought_tokens + completion_tokens
+        self._bill.charge(answer.answer_id, answer.model, answer.prompt_tokens, generated)
 
     def _answer(self, asked: Request, body_bytes: int) -> Answer:
         """Settle what the answer will be. Raises _RefusedError for a request that no provider would work on."""
@@ -288,6 +295,7 @@ class RecordingCloud:
             )
         seed = words.seed_of(text)
         natural = words.natural_length(seed)
+        thoughts = min(self._manners.thought_tokens, (natural if wanted is None else wanted) - 1)
         is_chat = isinstance(asked, ChatRequest)
         return Answer(
             answer_id=f"{'chatcmpl' if is_chat else 'cmpl'}-{secrets.token_hex(12)}",
@@ -295,11 +303,12 @@ class RecordingCloud:
             model=name,
             is_chat=is_chat,
             prompt_tokens=prompt_tokens,
-            output_tokens=natural if wanted is None else wanted,
+            output_tokens=(natural if wanted is None else wanted) - thoughts,
             choices=choices,
             finish_reason="stop" if wanted is None else "length",
             seed=seed,
             include_usage=asked.stream_options is not None and asked.stream_options.include_usage,
+            thought_tokens=thoughts,
         )
 
 
@@ -312,6 +321,17 @@ def _read(shape: type[ChatRequest | CompletionRequest], body: bytes) -> Request:
         raise _RefusedError(400, error_body(first["msg"], "invalid_request_error", param=param)) from invalid
 
 
+def _refuse_as_told(faults: Faults) -> None:
+    """Raise _RefusedError when the faults say to answer with an error or a redirection."""
+    if faults.redirect_to is not None:
+        raise _RefusedError(307, error_body("Elsewhere.", "redirect"), {"Location": faults.redirect_to})
+    if faults.status is not None:
+        seconds = faults.retry_after_seconds
+        later = faults.retry_after if seconds is None else str(seconds)
+        body = error_body("The server had an error (simulated).", "server_error")
+        raise _RefusedError(faults.status, body, {} if later is None else {"Retry-After": later})
+
+
 def _drop(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
     """Cut the connection under an answer."""
     if request.transport is not None:
@@ -321,7 +341,3 @@ def _drop(request: web.Request, response: web.StreamResponse | None = None) -> w
 
 def _json(body: bytes, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
-
-
-async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = SERVER_NAME
