@@ -18,7 +18,7 @@ EVERY_VALUE: dict[str, Any] = {
         "proxyURL": "http://proxy.corp.example:3128",
     },
     "monitoring": {"namespaces": ["prometheus"]},
-    "gateway": {"replicas": 2},
+    "gateway": {"replicas": 3},
     "profiles": {"l4-24gb": {"maxCount": 2}, "a100-80gb": None, "tiny": {"memoryGiB": 4.5}},
     "operator": {
         "resyncSeconds": 86400,

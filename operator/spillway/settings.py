@@ -48,11 +48,10 @@ class OperatorSettings:
     """SPILLWAY_EGRESS_PROXY_URL: the HTTP proxy through which gateways reach targets, such as http://10.0.0.9:3128."""
     monitoring_namespaces: tuple[str, ...] = ()
     """SPILLWAY_MONITORING_NAMESPACES: namespaces, separated by commas, whose pods may read engines' metrics."""
-    gateway_replicas: int = 1
+    gateway_replicas: int = 2
     """SPILLWAY_GATEWAY_REPLICAS: gateway pods in each namespace that has an LLMDeployment.
 
-    Money holds over any number of them; each predicts saturation from what it dispatched itself, so more than one
-    underestimates what the replicas have to do."""
+    Money holds over any number of them, and they tell each other what they dispatched."""
     resync_seconds: float = 300.0
     """SPILLWAY_RESYNC_SECONDS: how often every object is compared with the cluster even if no event came."""
     concurrency: int = 16

@@ -135,7 +135,7 @@ def test_every_value_reaches_what_it_is_for(home: Path):
         egress_cidrs=("203.0.113.0/24",),
         egress_proxy_url="http://proxy.corp.example:3128",
         monitoring_namespaces=("prometheus",),
-        gateway_replicas=2,
+        gateway_replicas=3,
         resync_seconds=86400,
         concurrency=3,
         log_format="JSON",

@@ -7,7 +7,10 @@ import pytest
 
 from crd_cases import DEPLOYMENT, OLLAMA_SPEC, REMOVED, changed
 from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
+from spillway.gateway.peers import GATEWAY_PODS, PORT_NAME
+from spillway.gateway.settings import GatewaySettings
 from spillway.render import ApiServer, RenderSettings, render_deployment, render_namespace
+from spillway.render.network import PEERS_PORT
 from spillway.sizing.plan import plan_deployment
 from spillway.sizing.profiles import default_profiles
 
@@ -189,3 +192,28 @@ def test_only_the_download_of_a_model_that_is_kept_goes_out_and_nobody_comes_in(
 def test_a_download_reaches_public_addresses_and_the_administrators_own_hub(settings, address, port, allowed):
     made = policies(deployment(CACHED), settings=RenderSettings(image="spillway", **settings))
     assert allows(made["spillway-model"]["egress"], address, port) is allowed
+
+
+def test_a_gateway_takes_requests_from_anyone_and_what_is_for_peers_from_peers_alone():
+    spec = policies()["spillway-gateway"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    clients, peers = spec["ingress"]
+    assert (clients.keys(), [port["port"] for port in clients["ports"]]) == ({"ports"}, [8080])
+    assert [port["port"] for port in peers["ports"]] == [8082]
+    (peer,) = peers["from"]
+    assert peer == {"podSelector": spec["podSelector"]}  # without a namespaceSelector: of this namespace
+    assert {"to": [peer], "ports": peers["ports"]} in spec["egress"]
+
+
+def test_the_peers_port_is_where_gateways_look_for_it_and_no_service_leads_there():
+    made: tuple[Any, ...] = render_namespace("models", [deployment()], SETTINGS)
+    (gateway,) = [it for it in made if it["kind"] == "Deployment"]
+    (container,) = gateway["spec"]["template"]["spec"]["containers"]
+    assert {"name": PORT_NAME, "containerPort": PEERS_PORT, "protocol": "TCP"} in container["ports"]
+    assert GatewaySettings.__dataclass_fields__["peers_port"].default == PEERS_PORT
+    assert all(port["targetPort"] == "http" for it in made if it["kind"] == "Service" for port in it["spec"]["ports"])
+    assert parse_labels(GATEWAY_PODS).items() <= gateway["spec"]["template"]["metadata"]["labels"].items()
+
+
+def parse_labels(selector: str) -> dict[str, str]:
+    return dict(pair.split("=") for pair in selector.split(","))

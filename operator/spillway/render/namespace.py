@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spillway.api.v1alpha1 import ConfigMapKeyRef, FallbackMode, LLMDeployment, SecretKeyRef
-from spillway.render.network import ApiServer, render_policies
+from spillway.render.network import GATEWAY_PORT, PEERS_PORT, ApiServer, render_policies
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 
 GATEWAY_NAME = "spillway-gateway"
-GATEWAY_PORT = 8080
 CREDENTIALS_DIRECTORY = "/var/run/spillway/credentials"
 CA_DIRECTORY = "/var/run/spillway/ca"
 JOURNAL_DIRECTORY = "/var/lib/spillway/journal"
@@ -42,6 +41,7 @@ def render_namespace(
         "namespace": namespace,
         "settings": settings,
         "port": GATEWAY_PORT,
+        "peers_port": PEERS_PORT,
     }
     return (
         *render_policies({"name": GATEWAY_NAME, "namespace": namespace}, deployments, settings, api_servers),

@@ -5,9 +5,9 @@
   knows pods, not containers, so they keep that while they serve. A model on a claim needs none of it.
 - The pods that download a model onto a claim take nothing from anyone; they look up names and reach public addresses on
   TCP 443, and the port of the administrator's own hub or store.
-- The gateway looks up names and reaches engines and the API server; with a fallback that is enabled, its targets' ports
-  at public addresses, or at those that the administrator lists instead; behind a proxy, the proxy alone. Who may call
-  it is not decided here.
+- The gateway looks up names and reaches engines, the namespace's other gateways and the API server; with a fallback
+  that is enabled, its targets' ports at public addresses, or at those that the administrator lists instead; behind a
+  proxy, the proxy alone. Who may call it is not decided here, but that its peers' port is for its peers.
 
 A policy cannot name hosts: which of them are called is the gateway's own check, and the weaker wall of the two.
 Policies hold only where the cluster's network plugin enforces them.
@@ -29,6 +29,8 @@ from spillway.render.template import Manifest, render
 from spillway.render.vllm import VLLM_PORT
 from spillway.settings import proxy_address
 
+GATEWAY_PORT = 8080
+PEERS_PORT = 8082
 HTTPS_PORT = 443
 # Where API servers listen, while their addresses are not known: as a Service does, and as kubeadm sets them up.
 API_SERVER_PORTS = (443, 6443)
@@ -80,6 +82,8 @@ def render_policies(
     gateway = render(
         "network/gateway.yaml.j2",
         **common,
+        client_ports=ports((GATEWAY_PORT,)),
+        peers_ports=ports((PEERS_PORT,)),
         api_servers=api_server_rules(api_servers),
         target_ports=ports(target_ports(deployments, settings.egress_proxy_url)),
         targets=target_addresses(settings),

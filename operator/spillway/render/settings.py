@@ -34,4 +34,4 @@ class RenderSettings:
     """The proxy through which gateways reach targets; empty: none. Its host is an address, or in `egress_cidrs`."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read engines' metrics."""
-    gateway_replicas: int = 1
+    gateway_replicas: int = 2

@@ -133,6 +133,8 @@ class Stage:
             "SPILLWAY_HUB_ENDPOINT": self.hub_url,
             "SPILLWAY_HEALTH_PORT": "0",
             "SPILLWAY_LOG_FORMAT": "Text",
+            # The client calls one pod's address, not a Service, and the budget is to run out at one gateway.
+            "SPILLWAY_GATEWAY_REPLICAS": "1",
         }
         await self._start([sys.executable, "-m", "spillway", "operator"], "operator.log", env)
 
