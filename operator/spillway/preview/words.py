@@ -98,7 +98,8 @@ def _facts(deployment: LLMDeployment, plan: Plan) -> list[tuple[str, str]]:
 def _shape(facts: ModelFacts | None) -> str:
     if facts is None:
         return "not at all: nothing tells its size, and memory is not checked"
-    origin = f"catalogue, {facts.source}" if isinstance(facts, CatalogueEntry) else _ORIGINS.get(facts.origin, "")
+    published = f"catalogue; published at {facts.source}" if isinstance(facts, CatalogueEntry) else ""
+    origin = published or _ORIGINS.get(facts.origin, "")
     experts = f", {facts.experts_per_token} of {facts.experts} experts" if facts.experts else ""
     heads = "latent attention" if facts.latent_size else f"{facts.kv_heads} KV heads of {facts.head_size}"
     size = f"{facts.parameters / 1e9:.2f}B parameters, {facts.layers} layers, {heads}{experts}"

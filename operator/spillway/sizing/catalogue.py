@@ -16,7 +16,7 @@ from spillway.sizing.names import base_name, named_parameters
 
 
 class CatalogueEntry(ModelFacts):
-    """A model of the catalogue: its facts, the names it goes by and where the facts are from."""
+    """A model of the catalogue: its facts, the names it goes by, and where they are published."""
 
     names: tuple[str, ...] = Field(min_length=1)
     source: str

@@ -27,6 +27,7 @@ from spillway.sizing.cures import told_by
 from spillway.sizing.formats import DEFAULT_GGUF, GGUF_BITS, WeightFormat, weight_bytes, weight_format
 from spillway.sizing.memory import GIB, Term, available_bytes
 from spillway.sizing.models import ModelFacts
+from spillway.sizing.ollama_tags import tagged_variant
 from spillway.sizing.profiles import AcceleratorProfile
 
 SLOTS = 4
@@ -70,6 +71,7 @@ class _Replica:
     variant: GGUFVariant
     slots: int
     context_tokens: int
+    assumed: bool = False
 
     @property
     def weights(self) -> WeightFormat:
@@ -88,7 +90,8 @@ class _Replica:
             Term(
                 "weights",
                 self.facts.weight_bytes or weight_bytes(self.facts, weights),
-                f"{self.facts.parameters / 1e9:.2f}B parameters, {weights.name}, {weights.bits:.4g} bits each",
+                f"{self.facts.parameters / 1e9:.2f}B parameters, {weights.name}{', assumed' if self.assumed else ''}, "
+                f"{weights.bits:.4g} bits each",
             ),
             Term(
                 "buffers",
@@ -114,15 +117,26 @@ def ollama_model(deployment: LLMDeployment) -> ModelFacts | None:
     """Facts of the model, by the catalogue, the stated size or the name; None if nothing tells them."""
     name, _ = _name_and_variant(deployment.spec.model.uri)
     parameters = deployment.spec.model.parameter_count
-    candidates = (name, f"{name}-instruct", re.sub(r"^llama(?=\d)", "llama-", f"{name}-instruct"))
+    full = f"{name.removesuffix('-instruct')}-instruct"
+    candidates = (name, full, re.sub(r"^llama(?=\d)", "llama-", full))
     found = [find_model(candidate, parameters) for candidate in candidates]
     return next((facts for facts in found if facts is not None and not facts.estimated), found[0])
 
 
 def ollama_variant(deployment: LLMDeployment) -> GGUFVariant:
     """How the weights are stored: as stated, or as the tag or file says, or as is usual."""
-    stated = deployment.spec.quantization.variant
-    return stated or _name_and_variant(deployment.spec.model.uri)[1] or GGUFVariant(DEFAULT_GGUF)
+    return _told_variant(deployment) or GGUFVariant(DEFAULT_GGUF)
+
+
+def is_variant_assumed(deployment: LLMDeployment) -> bool:
+    """Whether nothing tells how the weights are stored; of a repository the usual variant is asked for by its name."""
+    return not deployment.spec.model.uri.startswith("hf://") and _told_variant(deployment) is None
+
+
+def _told_variant(deployment: LLMDeployment) -> GGUFVariant | None:
+    scheme, place = deployment.spec.model.uri.split("://", 1)
+    stated = deployment.spec.quantization.variant or _name_and_variant(deployment.spec.model.uri)[1]
+    return stated or (tagged_variant(place) if scheme == "ollama" else None)
 
 
 def fit_ollama(
@@ -143,7 +157,7 @@ def fit_ollama(
     _check(deployment, profile, facts)
     if facts is None:
         return OllamaFit(count, slots, _available(profile, count), weight_format("GGUF", variant=variant.value))
-    replica = _Replica(facts, variant, slots, context_tokens)
+    replica = _Replica(facts, variant, slots, context_tokens, is_variant_assumed(deployment))
     possible = _possible(profile)
     chosen = count or next((devices for devices in possible if replica.fits(profile, devices)), possible[-1])
     share = max(1, chosen)
@@ -211,7 +225,7 @@ def _changes(replica: _Replica, profile: AcceleratorProfile, count: int) -> Iter
     if tokens >= min(_WORTHWHILE_CONTEXT_TOKENS, replica.context_tokens):
         yield f"set spec.contextLength to at most {tokens}"
     smaller = [
-        replace(replica, variant=GGUFVariant(name))
+        replace(replica, variant=GGUFVariant(name), assumed=False)
         for name, bits in GGUF_BITS.items()
         if bits < GGUF_BITS[replica.variant.value] and replica.facts.weight_bytes is None
     ]
