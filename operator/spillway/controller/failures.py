@@ -22,6 +22,7 @@ _CACHE_CURE = (
     "lower spec.contextLength{to}, or state spec.quantization.kvCacheDType: FP8, or more spec.accelerator.count"
 )
 _MEMORY_CURE = "state a smaller spec.quantization.method, more spec.accelerator.count or a larger profile"
+_OOM_CURE = "it held more of the node's memory than it may, or than there is: state more spec.resources.memory"
 _LAST_WORDS: Sequence[tuple[re.Pattern[str], str, str]] = (
     (
         re.compile(
@@ -160,6 +161,8 @@ def _container_failure(pod: Pod, container: ContainerStatus) -> LastFailure | No
 
 def _explained(failure: LastFailure) -> LastFailure:
     """The failure with the reason that its message tells, and at the message's front what to change."""
+    if failure.reason == "OOMKilled":
+        return failure.model_copy(update={"message": f"{_OOM_CURE}. It said: {failure.message}"})
     for pattern, reason, cure in (*_LAST_WORDS, *_MISSING):
         found = pattern.search(failure.message)
         if found is None:

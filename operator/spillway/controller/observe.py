@@ -187,6 +187,7 @@ async def observe_all(cluster: Reader, surroundings: Surroundings, namespaces: S
         _ceilings(cluster, surroundings, namespaces),
     )
     bodies = await _list_all(cluster, ("LLMDeployment",), scopes, labels=None)
+    classes = await surroundings.storage_classes() if unbound_claim(owned) is not None else None
     children_of, pods_of = _by_owner(owned), _by_owner(pods)
     gateways = {
         ref.namespace: obj for obj in owned if (ref := ref_of(obj)).name == GATEWAY_NAME and ref.kind == "Deployment"
@@ -198,6 +199,7 @@ async def observe_all(cluster: Reader, surroundings: Surroundings, namespaces: S
             tuple(pods_of.get(key, ())),
             gateways.get(key.namespace),
             ceilings.get(key.namespace),
+            classes,
         )
         for body in bodies
         for key in [Key(text_at(body, "metadata", "namespace"), text_at(body, "metadata", "name"))]
