@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from spillway.advisor.costs import DAYS_A_MONTH, cents, roughly_equal
-from spillway.advisor.decision import Force, Reason, Recommendation
+from spillway.advisor.decision import Force, Reason, Recommendation, decide
 from spillway.advisor.figures import Figures
 from spillway.advisor.flowchart import TRIGGER_FIRST_TOKEN_MILLISECONDS
 from spillway.advisor.latency import CLOUD_ROUND_TRIP_MILLISECONDS
@@ -32,6 +32,7 @@ _API, _SELF_HOST, _HYBRID = Recommendation.API, Recommendation.SELF_HOST, Recomm
 def reasons(needs: Needs, figures: Figures) -> tuple[Reason, ...]:
     """All criteria that have something to say, what binds first, then by weight."""
     found = [reason for judge in _CRITERIA for reason in judge(needs, figures)]
+    found.append(_cost(figures, decide(found).excluded))
     return tuple(sorted(found, key=lambda reason: (reason.force is Force.WEIGHS, -reason.weight)))
 
 
@@ -61,7 +62,7 @@ def _data(needs: Needs, _: Figures) -> Iterator[Reason]:
             text = "requests differ in how sensitive they are, so they can be told apart and sent where each may go"
             yield Reason(criterion="data", figure=needs.data, says=_HYBRID, weight=3, text=text)
         case DataResidency.MAY_LEAVE:
-            text = "a provider's usual terms are enough, so the data decides nothing"
+            text = "a provider's usual terms are enough"
             yield Reason(criterion="data", figure=needs.data, says=_API, weight=1, text=text)
 
 
@@ -78,17 +79,20 @@ def _offline(needs: Needs, _: Figures) -> Iterator[Reason]:
         )
 
 
-def _cost(_: Needs, figures: Figures) -> Iterator[Reason]:
+def _cost(figures: Figures, excluded: frozenset[Recommendation]) -> Reason:
+    """Which is cheapest of those that are not ruled out; of all, where one alone is left: that is its price."""
     dollars = {_API: figures.api_usd, _SELF_HOST: figures.self_host_usd, _HYBRID: figures.hybrid_usd}
-    first, second = sorted(dollars, key=lambda answer: dollars[answer])[:2]
     figure = ", ".join(f"{answer} ${cents(usd):,}" for answer, usd in dollars.items()) + " a month"
+    ranked = sorted(dollars, key=lambda answer: dollars[answer])
+    left = [answer for answer in ranked if answer not in excluded]
+    first, second = left[:2] if len(left) > 1 else ranked[:2]
+    before = "" if first is ranked[0] else f"{ranked[0]} would cost least, but is ruled out; "
     if roughly_equal(dollars[first], dollars[second]):
-        text = f"{first} and {second} cost roughly the same (within a tenth)"
-        yield Reason(criterion="cost", figure=figure, says=None, weight=0, text=text)
-        return
+        text = f"{before}{first} and {second} cost roughly the same (within a tenth)"
+        return Reason(criterion="cost", figure=figure, says=None, weight=0, text=text)
     share = 100 * (1 - dollars[first] / dollars[second])
-    text = f"{first} is the cheapest, {share:.0f} % below {second}"
-    yield Reason(criterion="cost", figure=figure, says=first, weight=3, text=text)
+    text = f"{before}{first} costs {share:.0f} % less than {second}"
+    return Reason(criterion="cost", figure=figure, says=first, weight=3, text=text)
 
 
 def _volume(needs: Needs, _: Figures) -> Iterator[Reason]:
@@ -241,7 +245,6 @@ _CRITERIA: Final[tuple[Callable[[Needs, Figures], Iterator[Reason]], ...]] = (
     _offline,
     _latency,
     _quality,
-    _cost,
     _customisation,
     _traffic,
     _people,

@@ -51,6 +51,7 @@ def test_there_are_four_cases_and_no_other_is_known():
         ("50M", {"data": "MustStay"}, "SelfHost"),
         ("50M", {"offline": True}, "SelfHost"),
         ("50M", {"data": "PartMustStay"}, "Hybrid"),
+        ("400M", {"data": "PartMustStay", "team": TEAM}, "SelfHost"),
         ("1.5B", {"team": TEAM}, "SelfHost"),
         ("1.5B", {"team": TEAM, "frontierPercent": 100}, "API"),
         ("1.5B", {"team": TEAM, "frontierPercent": 10}, "Hybrid"),
@@ -68,6 +69,18 @@ def test_the_users_own_dollars_weigh_more_than_a_rule_of_thumb():
     cheap = by_criterion(advice("2B", cloud="OpenAI/gpt-4o-mini"))
     assert (cheap["volume"].says, cheap["volume"].weight) == ("SelfHost", 1)
     assert (cheap["cost"].says, cheap["cost"].weight) == ("API", 3)
+
+
+def test_what_is_ruled_out_does_not_hide_which_of_the_others_is_cheaper():
+    cost = by_criterion(advice("400M", data="PartMustStay"))["cost"]
+    # a GPU that is needed anyway has room for all: $4,000, and $4,600 with a fifth at the API
+    assert (cost.says, cost.weight) == ("SelfHost", 3)
+    assert cost.text == "API would cost least, but is ruled out; SelfHost costs 13 % less than Hybrid"
+
+
+def test_where_one_answer_is_left_the_cost_says_what_it_is_dearer_than():
+    cost = by_criterion(advice("50M", data="MustStay"))["cost"]
+    assert (cost.says, cost.weight) == ("API", 3)
 
 
 def test_what_costs_about_the_same_decides_nothing():

@@ -91,11 +91,11 @@ def test_plain_files_are_quantised_while_loading_and_sixteen_bits_stay():
 @pytest.mark.parametrize(
     ("tokens", "changes", "names"),
     [
-        ("300M", {"data": "PartMustStay"}, ["tiered by sensitivity"]),
+        ("250M", {"data": "PartMustStay"}, ["tiered by sensitivity"]),
         ("2B", {"data": "PartMustStay", "traffic": {"peakToAverage": 5}}, ["tiered by sensitivity", "burst"]),
         ("2B", {"frontierPercent": 20}, ["tiered by complexity"]),
         (
-            "300M",
+            "250M",
             {"data": "PartMustStay", "stillExperimenting": True},
             ["tiered by sensitivity", "development and production"],
         ),
