@@ -26,6 +26,7 @@ _GROUPS: Final = re.compile(r"\d+")
 _SINGLES: Final = re.compile("1+")
 # Lengths of groups as they stand on the cards.
 _SHAPES: Final = ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (8, 8), (6, 13))
+_SHAPES_BY_FIRST: Final = {first: [shape for shape in _SHAPES if shape[0] == first] for first in (4, 6, 8)}
 _LEAST, _MOST = 14, 19
 
 
@@ -50,8 +51,8 @@ def _numbers(groups: list[str]) -> Iterator[str]:
     for first, length in enumerate(lengths):
         if _LEAST <= length <= _MOST:
             yield groups[first]
-        for shape in _SHAPES:
-            if length == shape[0] and tuple(lengths[first : first + len(shape)]) == shape:
+        for shape in _SHAPES_BY_FIRST.get(length, ()):
+            if tuple(lengths[first : first + len(shape)]) == shape:
                 yield "".join(groups[first : first + len(shape)])
     for singles in _SINGLES.finditer("".join("1" if length == 1 else "0" for length in lengths)):
         if _LEAST <= singles.end() - singles.start() <= _MOST:

@@ -100,12 +100,11 @@ def _groups(letters: bytes, offset: int) -> bytes:
 
 
 def _hexadecimal(data: bytes) -> list[bytes]:
-    found: list[bytes] = []
+    texts = []
     for run in _HEX_RUN.findall(data):
         digits = run.translate(None, _NO_HEX).decode("ascii")
-        for start in (0, 1):
-            whole = digits[start : len(digits) - (len(digits) - start) % 2]
-            found += _STRETCH.findall(bytes.fromhex(whole))
+        texts += [bytes.fromhex(digits[start : len(digits) - (len(digits) - start) % 2]) for start in (0, 1)]
+    found: list[bytes] = _STRETCH.findall(b"\0".join(texts))
     return found
 
 

@@ -27,7 +27,9 @@ _TOKEN: Final = re.compile(_TOKEN_TEXT)
 _ANY_TOKEN: Final = re2.compile(_TOKEN_TEXT.encode())
 _LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _SLICE_CHARACTERS: Final = 16_384
-_LONGEST_REACH: Final = 64
+"""What is resolved in one call at least, so that no other thread waits long for the interpreter."""
+_OUTSIDE: Final = re.compile(r"[^0-9A-Za-z%\\&#;{}\x1f\"'/]")
+"""What is part of no escape: there the text may be cut."""
 _HIGHEST: Final = 0x10FFFF
 
 
@@ -41,11 +43,8 @@ def unescape(text: str) -> str:
     pieces = []
     start = 0
     while start < len(text):
-        end = min(start + _SLICE_CHARACTERS, len(text))
-        # a slice ends where no escape can be cut: behind white space, else anywhere near
-        if end < len(text):
-            cut = max(text.rfind(" ", end - _LONGEST_REACH, end), text.rfind("\n", end - _LONGEST_REACH, end))
-            end = cut + 1 if cut > 0 else end
+        cut = _OUTSIDE.search(text, start + _SLICE_CHARACTERS)
+        end = len(text) if cut is None else cut.end()
         pieces.append(_TOKEN.sub(_resolve, text[start:end]))
         start = end
     return "".join(pieces)
