@@ -85,7 +85,17 @@ def plan_on(accelerator: Accelerator, wanted: Wanted, precision: Precision) -> P
         plan = plan_deployment(deployment, {accelerator.name: accelerator.profile}, requests=wanted.requests)
     except DoesNotFit:
         return None
+    except InvalidObject as problem:
+        raise _of_the_needs(problem) from problem
     return plan if plan.fits else None
+
+
+def _of_the_needs(problem: InvalidObject) -> InvalidObject:
+    """What is wrong with the object, by the field of the needs that it is made of."""
+    if problem.reason == "UnknownModel":
+        return InvalidObject("model.uri", problem.problem, "state model.parameters, such as 7.6B", problem.reason)
+    field = {"spec.contextLength": "model.contextTokens"}.get(problem.field, problem.field.removeprefix("spec."))
+    return InvalidObject(field, problem.problem, problem.cure, problem.reason)
 
 
 def _ways(wanted: Wanted, accelerator: Accelerator, precisions: Sequence[Precision]) -> Iterator[Choice]:

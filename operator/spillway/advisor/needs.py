@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from spillway.advisor.costs import Mix
@@ -128,7 +128,7 @@ class SelfHost(Facts):
     minimum_units: int = Field(default=1, ge=1, le=10_000, description="such as 2, so that one may fail")
     tokens_per_second: Decimal | None = Field(
         default=None,
-        gt=0,
+        ge=1,
         le=10_000_000,
         allow_inf_nan=False,
         description="measured, of one unit, prompts and answers together; absent: what the setup states",
@@ -178,6 +178,15 @@ class Needs(Facts):
     )
     self_host: SelfHost = SelfHost()
     model: Model = Model()
+
+    @field_validator("name")
+    @classmethod
+    def _leaves_spillways_own_names(cls, name: str) -> str:
+        if name == "spillway-gateway" or name.endswith("-engine"):
+            raise ValueError(
+                "name must not be spillway-gateway and must not end with -engine: these are Spillway's own"
+            )
+        return name
 
     @property
     def requests_per_second(self) -> float:

@@ -22,6 +22,10 @@ _DEFAULT_LIMIT_MILLISECONDS = 2000
 # Over the expected bill, so that a busier month than usual is not cut off at its end.
 _BUDGET_MARGIN = Decimal("1.2")
 
+# What one LLMDeployment can say; more is for several of them.
+_MOST_REPLICAS = 1000
+_MOST_DOLLARS = Decimal(999_999_999)
+
 Object = Mapping[str, object]
 
 
@@ -106,7 +110,7 @@ def _spec(needs: Needs, figures: Figures) -> dict[str, object]:
         "model": {"uri": needs.model.uri} | ({"parameters": needs.model.parameters} if needs.model.parameters else {}),
         "contextLength": needs.model.context_tokens,
         "accelerator": {"profile": figures.setup.accelerator},
-        "replicas": max(1, figures.hybrid_units * figures.setup.accelerators // share),
+        "replicas": min(_MOST_REPLICAS, max(1, figures.hybrid_units * figures.setup.accelerators // share)),
         "slo": {"timeToFirstTokenMilliseconds": max(10, limit)},
     }
     plain = marked_quantization(needs.model.uri) is QuantizationMethod.NONE
@@ -138,6 +142,6 @@ def _leaving(figures: Figures, reasons: tuple[str, ...], default: str = "Interna
     return {
         "dataPolicy": {"defaultClass": default, "mayLeave": ["Internal", "Public"], "detectors": ["PII"]},
         "fallback": {"mode": "Enabled", "reasons": list(reasons), "targets": [target]},
-        "budget": {"limit": f"{max(Decimal(1), limit):f}", "window": "Month"},
+        "budget": {"limit": f"{min(_MOST_DOLLARS, max(Decimal(1), limit)):f}", "window": "Month"},
         "access": {"mode": "None"},
     }

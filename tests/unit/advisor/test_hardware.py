@@ -88,8 +88,16 @@ def test_a_quantised_copy_is_what_it_is():
 
 def test_a_model_of_unknown_size_is_refused_until_it_is_stated():
     unknown = Wanted(uri="hf://someone/foo", context_tokens=4096, prompt_tokens=500, answer_tokens=100)
-    with pytest.raises(InvalidObject, match=r"spec.model.parameters"):
+    with pytest.raises(InvalidObject, match=r"^model.uri: .* state model.parameters, such as 7.6B$"):
         choices(unknown, accelerators())
+    stated = Wanted(uri=unknown.uri, context_tokens=4096, prompt_tokens=500, answer_tokens=100, parameters="7B")
+    assert choices(stated, accelerators())
+
+
+def test_a_context_that_the_model_was_not_trained_with_is_refused_by_the_needs_own_field():
+    long = Wanted(uri=QWEN_7B.uri, context_tokens=65_536, prompt_tokens=500, answer_tokens=100)
+    with pytest.raises(InvalidObject, match=r"^model.contextTokens: 65536 tokens .* at most 32768$"):
+        choices(long, accelerators())
 
 
 def test_the_roofline_by_hand():

@@ -32,6 +32,16 @@ def test_the_share_that_waits_is_erlangs(places_: int, offered: float, share: fl
     assert Waiting(offered, 1.0, places_).share_that_waits == pytest.approx(share, rel=0.01)
 
 
+@pytest.mark.parametrize("offered", [9_500.0, 9_900.0, 9_980.0])
+def test_beyond_ten_thousand_places_the_limit_takes_over_without_a_step(offered: float):
+    exact, limit = (Waiting(offered, 1.0, places_).share_that_waits for places_ in (10_000, 10_001))
+    assert limit == pytest.approx(exact, abs=0.01)
+
+
+def test_absurdly_many_places_are_counted_at_once():
+    assert Waiting(1e12, 1.0, 2 * 10**12).share_that_waits == 0
+
+
 def test_waits_are_those_of_a_simulated_queue():
     rng, waiting = random.Random(1), Waiting(arrivals_per_second=2.8, service_seconds=2.5, places=10)
     free, now, waits = [0.0] * waiting.places, 0.0, []

@@ -108,5 +108,11 @@ def test_the_needs_choose_the_pattern(tokens: str, changes: dict[str, object], n
     assert [pattern.name for pattern in given.patterns] == names
 
 
+@pytest.mark.parametrize("make", ALL)
+def test_the_greatest_volume_still_makes_objects_that_can_be_applied(make: Callable[[Needs, Figures], Pattern]):
+    found = made(make, tokensPerMonth="1000T", traffic={"peakToAverage": 1000}, selfHost={"tokensPerSecond": 1})
+    assert found["shop"].spec.replicas == 1000
+
+
 def test_no_pattern_is_given_where_no_hybrid_is_advised():
     assert advise(find_scenario("startup").needs, date(2025, 12, 15)).patterns == ()
