@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from gateway.rig import (
     unary,
 )
 from spillway.gateway.store import Snapshot
+from spillway.routing import sensitivity
 from spillway.simulator.cloud.faults import Faults
 from spillway.simulator.cloud.server import RecordingCloud
 
@@ -70,6 +72,9 @@ async def test_a_saturated_replica_spills_what_may_leave(spilling: Rig, cloud: R
         ("pigeon label", {"x-spillway-data-class": "Sensitive"}, "label"),
         ("pigeon ssn 123-45-6789", {}, "detector:ssn"),
         ("pigeon mail jane.doe@example.com", PUBLIC, "detector:email"),
+        ("pigeon MTIzLTQ1LTY3ODk=", {}, "detector:ssn"),
+        ("pigeon " + "word " * 20_000 + "&#49;23-45-6789", PUBLIC, "detector:ssn"),
+        ("pigeon data:image/png;base64,iVBORw0KGgo=", PUBLIC, "content:uninspectable"),
     ],
 )
 async def test_what_is_sensitive_never_leaves(
@@ -86,6 +91,25 @@ async def test_what_is_sensitive_never_leaves(
     assert not cloud.contains(b"pigeon")
     assert not cloud.requests
     assert next(line for line in spilling.lines if line["status"] == 503)["rule"] == rule
+
+
+async def test_a_large_body_is_searched_while_others_are_answered(
+    spilling: Rig, cloud: RecordingCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searching, found = threading.Event(), threading.Event()
+
+    def search(*_: object) -> None:
+        searching.set()
+        assert found.wait(10)
+
+    spilling.apply(manifest(cloud))
+    monkeypatch.setattr(sensitivity, "inspect", search)
+    large = asyncio.create_task(spilling.post(chat("word " * 20_000, max_tokens=5)))
+    await asyncio.to_thread(searching.wait, 10)
+    meanwhile = await spilling.post(chat(model="nobody's", max_tokens=5))
+    found.set()
+    assert meanwhile.status == 404
+    assert (await large).headers["x-spillway-backend"] == "cloud/cloud"
 
 
 async def test_without_replicas_it_spills_at_once_and_says_why(spilling: Rig, cloud: RecordingCloud) -> None:
