@@ -121,9 +121,9 @@ def test_ollama_is_shown_on_a_processor():
     shown = {line.split("  ")[0].strip(): " ".join(line.split()) for line in lines if line.strip()}
     assert shown["runs on"] == "runs on profile cpu"
     assert shown["cache"] == "cache 16384 tokens: 2.0 requests of full length at once"
-    assert shown["rule of thumb"].startswith("rule of thumb 0.8 GB of weights alone")
+    assert shown["rule of thumb"].startswith("rule of thumb 1.3 GB of weights alone")
     assert shown["available"] == "available 16.00 16"
-    assert shown["left"] == "left 14.64 not used"
+    assert shown["left"] == "left 14.12 not used"
 
 
 def test_a_guess_says_that_it_is_one():
