@@ -183,9 +183,7 @@ class Needs(Facts):
     @classmethod
     def _leaves_spillways_own_names(cls, name: str) -> str:
         if name == "spillway-gateway" or name.endswith("-engine"):
-            raise ValueError(
-                "name must not be spillway-gateway and must not end with -engine: these are Spillway's own"
-            )
+            raise ValueError("name must not be spillway-gateway and not end with -engine: these are Spillway's own")
         return name
 
     @property

@@ -7,7 +7,7 @@ Requests arrive at random (Poisson, L a second) at c places, each of which is ta
 
 and the share that waits longer than t is C x exp(-(c - a) / S x t)  (A. K. Erlang 1917; any text on queues). Above
 10,000 places C is that of Halfin and Whitt's limit, 1 / (1 + b P(b) / p(b)) with b = (c - a) / sqrt(a) and the normal
-distribution's P and density p (https://doi.org/10.1287/opre.29.3.567), within a hundredth of it there. A place is
+distribution's P and density p (https://doi.org/10.1287/opre.29.3.567), within 0.002 of it there. A place is
 a sequence in a replica's batch, so c is what all replicas compute at once. Answers are less varied than an exponential
 time and traffic is more so, which pull either way: an estimate, to be held against what is measured.
 """
