@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from operator_process import KINDS, until
+from operator_process import KINDS, OperatorProcess, until
 from spillway.errors import Unreachable
 from spillway.simulator.controlplane import ControlPlane
 from spillway.simulator.kubeapi import KubeAPI
@@ -99,6 +102,20 @@ async def pod_is_made(api: KubeAPI) -> dict[str, Any]:
         return await api.list("/api/v1/namespaces/spillway-system/pods", labels="app.kubernetes.io/component=operator")
 
     return (await until("the operator's pod is made", pods))[0]
+
+
+@asynccontextmanager
+async def operator_at_work(plane: ControlPlane, directory: Path, *options: str) -> AsyncIterator[None]:
+    """An operator with the rights of the installed one, which no node runs here; it ends well and lacked no right."""
+    process = OperatorProcess(plane, directory, *options)
+    await process.start()
+    try:
+        yield
+    finally:
+        code = await process.stop()
+        print(process.log)
+    assert code == 0
+    assert "Forbidden" not in process.log, "its roles allow all that it does"
 
 
 async def apply_object(api: KubeAPI, namespace: str, profile: str = "l4-24gb") -> None:

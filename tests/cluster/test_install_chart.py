@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,13 +19,14 @@ from installed import (
     kinds_are_served,
     kubectl,
     make_namespace,
+    operator_at_work,
     pod_is_made,
     rights,
     rights_at_work,
     too_much,
 )
-from operator_process import KINDS, OperatorProcess, until
-from spillway.simulator.controlplane import ControlPlane, running
+from operator_process import KINDS, until
+from spillway.simulator.controlplane import ControlPlane
 from spillway.simulator.kubeapi import KubeAPI
 
 pytestmark = pytest.mark.cluster
@@ -34,17 +35,16 @@ SYSTEM = "/api/v1/namespaces/spillway-system"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    with running() as plane:
-        yield plane
+@pytest.fixture
+async def plane(own_plane: ControlPlane, own_api: KubeAPI) -> ControlPlane:
+    """With the namespace that the chart is installed into, as strict as namespaces can be."""
+    await make_namespace(own_api, "spillway-system", **{"pod-security.kubernetes.io/enforce": "restricted"})
+    return own_plane
 
 
 @pytest.fixture
-async def api(plane: ControlPlane) -> AsyncIterator[KubeAPI]:
-    async with plane.api() as api:
-        await make_namespace(api, "spillway-system", **{"pod-security.kubernetes.io/enforce": "restricted"})
-        yield api
+def api(own_api: KubeAPI) -> KubeAPI:
+    return own_api
 
 
 @asynccontextmanager
@@ -73,20 +73,6 @@ async def settings(api: KubeAPI, directory: Path) -> list[str]:
     return [f"--{name.lower().replace('_', '-')}={told[name]}" for name in taken if name in told]
 
 
-@asynccontextmanager
-async def operator(plane: ControlPlane, api: KubeAPI, directory: Path) -> AsyncIterator[OperatorProcess]:
-    """An operator with the rights and the settings of the installed one, which no node runs here."""
-    process = OperatorProcess(plane, directory, *await settings(api, directory))
-    await process.start()
-    try:
-        yield process
-    finally:
-        code = await process.stop()
-        print(process.log)
-    assert code == 0
-    assert "Forbidden" not in process.log, "its roles allow all that it does"
-
-
 async def test_installed_for_the_whole_cluster_it_serves_objects_and_has_no_right_too_many(
     plane: ControlPlane, api: KubeAPI, tmp_path: Path
 ):
@@ -95,7 +81,7 @@ async def test_installed_for_the_whole_cluster_it_serves_objects_and_has_no_righ
         assert "serves the LLMDeployments of every namespace" in notes
         assert (await pod_is_made(api))["spec"]["serviceAccountName"] == "spillway-operator"
         assert too_much(await rights_at_work(plane, "anywhere")) == []
-        async with operator(plane, api, tmp_path):
+        async with operator_at_work(plane, tmp_path, *await settings(api, tmp_path)):
             await apply_object(api, "anywhere", profile="tiny")
             await until("the object is served", lambda: is_served(api, "anywhere"))
         await api.delete(f"{KINDS}/namespaces/anywhere/llmdeployments/chat")
@@ -111,7 +97,7 @@ async def test_installed_for_one_namespace_it_can_do_nothing_in_another(
         assert too_much(await rights_at_work(plane, "team-a")) == []
         for namespace in ("team-b", "spillway-system", "kube-system"):
             assert await rights(plane, OPERATOR, namespace) == set()
-        async with operator(plane, api, tmp_path):
+        async with operator_at_work(plane, tmp_path, *await settings(api, tmp_path)):
             await apply_object(api, "team-b")
             await apply_object(api, "team-a")
             await until("the object is served", lambda: is_served(api, "team-a"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,30 +16,19 @@ from installed import (
     kinds_are_served,
     kubectl,
     make_namespace,
+    operator_at_work,
     pod_is_made,
     rights,
     rights_at_work,
     too_much,
 )
-from operator_process import OperatorProcess, until
-from spillway.simulator.controlplane import ControlPlane, running
+from operator_process import until
+from spillway.simulator.controlplane import ControlPlane
 from spillway.simulator.kubeapi import KubeAPI
 
 pytestmark = pytest.mark.cluster
 
 MANIFESTS = ROOT / "manifests"
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    with running() as plane:
-        yield plane
-
-
-@pytest.fixture
-async def api(plane: ControlPlane) -> AsyncIterator[KubeAPI]:
-    async with plane.api() as api:
-        yield api
 
 
 @asynccontextmanager
@@ -53,29 +42,23 @@ async def installed(plane: ControlPlane, api: KubeAPI, kustomization: str) -> As
         await kubectl(plane, "delete", "--wait", "-k", str(MANIFESTS / kustomization))
 
 
-async def test_the_base_is_accepted_and_gives_the_operator_no_right_too_many(plane: ControlPlane, api: KubeAPI):
-    async with installed(plane, api, "base"):
-        await pod_is_made(api)
-        assert too_much(await rights_at_work(plane, "default")) == []
+async def test_the_base_is_accepted_and_gives_the_operator_no_right_too_many(own_plane: ControlPlane, own_api: KubeAPI):
+    async with installed(own_plane, own_api, "base"):
+        await pod_is_made(own_api)
+        assert too_much(await rights_at_work(own_plane, "default")) == []
 
 
 async def test_the_namespaced_overlay_serves_its_namespace_and_can_do_nothing_in_another(
-    plane: ControlPlane, api: KubeAPI, tmp_path: Path
+    own_plane: ControlPlane, own_api: KubeAPI, tmp_path: Path
 ):
-    await make_namespace(api, "team-a")
-    await make_namespace(api, "team-b")
-    async with installed(plane, api, "overlays/namespaced"):
-        pod = await pod_is_made(api)
+    await make_namespace(own_api, "team-a")
+    await make_namespace(own_api, "team-b")
+    async with installed(own_plane, own_api, "overlays/namespaced"):
+        pod = await pod_is_made(own_api)
         assert pod["spec"]["containers"][0]["env"] == [{"name": "SPILLWAY_NAMESPACES", "value": "team-a"}]
-        assert too_much(await rights_at_work(plane, "team-a")) == []
+        assert too_much(await rights_at_work(own_plane, "team-a")) == []
         for namespace in ("team-b", "spillway-system"):
-            assert await rights(plane, OPERATOR, namespace) == set()
-        operator = OperatorProcess(plane, tmp_path, "--namespaces=team-a")
-        await operator.start()
-        try:
-            await apply_object(api, "team-a")
-            await until("the object is served", lambda: is_served(api, "team-a"))
-        finally:
-            await operator.stop()
-            print(operator.log)
-        assert "Forbidden" not in operator.log
+            assert await rights(own_plane, OPERATOR, namespace) == set()
+        async with operator_at_work(own_plane, tmp_path, "--namespaces=team-a"):
+            await apply_object(own_api, "team-a")
+            await until("the object is served", lambda: is_served(own_api, "team-a"))
