@@ -46,8 +46,8 @@ class AuditLine(BaseModel):
     data_class: DataClass | None = None
     """How sensitive the request is."""
     rule: str | None = None
-    """What set the class: default, label, content:uninspectable or detector:<name>; unread:default or unread:label where
-    nobody looked, because nothing of this class may leave (docs/sensitivity.md)."""
+    """What set the class: default, label, content:uninspectable or detector:<name>; unread:default or unread:label
+    where nobody looked, because nothing of this class may leave (docs/sensitivity.md)."""
     place: Place = Place.NONE
     """Where it was served."""
     backend: str | None = None
