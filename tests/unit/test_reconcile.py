@@ -177,6 +177,7 @@ async def test_a_model_that_does_not_fit_is_rendered_unless_that_is_refused(chec
     message = cluster.objects[OBJECT]["status"]["conditions"][1].get("message", "")
     assert ("spec.accelerator.count to 8" in message) == (check == "Warn")
     assert "kvCacheTokens" not in cluster.objects[OBJECT]["status"]["plan"]
+    assert cluster.objects[OBJECT]["status"]["plan"]["maxSequences"] == 256
     assert ENGINE in cluster.objects
 
 

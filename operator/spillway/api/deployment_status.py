@@ -74,6 +74,11 @@ class PlanStatus(StatusModel):
         TOKENS,
         Field(description="Tokens that the attention cache of one replica holds. Absent: not known."),
     ] = None
+    max_sequences: Annotated[
+        int | None,
+        COUNT,
+        Field(description="Requests that one replica works on at once; more wait. Absent: not known."),
+    ] = None
 
 
 class PolicyStatus(StatusModel):

@@ -148,6 +148,7 @@ def plan_status(plan: Plan) -> PlanStatus:
         context_length=plan.context_length,
         # the cache of a plan that does not fit is none, which the engine, if it starts, knows better
         kv_cache_tokens=plan.kv_cache_tokens if plan.fits else None,
+        max_sequences=plan.max_sequences,
     )
 
 

@@ -94,6 +94,8 @@ class Route:
     is_shadow: bool = False
     """Spills are decided and taken down, and none is made; `targets` then need neither key nor budget."""
     engine: EngineType = EngineType.VLLM
+    max_sequences: int | None = None
+    """Requests that one replica works on at once: vLLM's batch, Ollama's slots. None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

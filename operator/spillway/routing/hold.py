@@ -150,7 +150,7 @@ class Pool:
     @property
     def capacity(self) -> Capacity:
         """What one replica takes at once, by the plan."""
-        return Capacity(self.route.kv_capacity_tokens)
+        return Capacity(self.route.kv_capacity_tokens, self.route.max_sequences)
 
     # --- who is next ---
 

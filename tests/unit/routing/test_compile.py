@@ -96,3 +96,11 @@ def test_a_cached_price_of_nothing_is_not_taken_for_an_absent_one() -> None:
     price = {"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10.00", "cachedInputPerMillionTokens": "0"}
     (target,) = compile_route(deployment(target={"price": price}), None, SETTINGS).targets
     assert target.price.cached_input_micros_per_million == 0
+
+
+def test_what_a_replica_takes_at_once_is_what_the_operator_planned() -> None:
+    assert (compile_route(deployment(), None, SETTINGS).max_sequences) is None
+    planned = deployment().model_dump(by_alias=True, mode="json", exclude_none=True)
+    plan = {"accelerators": 1, "tensorParallel": 1, "contextLength": 4096, "kvCacheTokens": 16384, "maxSequences": 4}
+    route = compile_route(LLMDeployment.model_validate(planned | {"status": {"plan": plan}}), None, SETTINGS)
+    assert (route.context_length, route.kv_capacity_tokens, route.max_sequences) == (4096, 16384, 4)
