@@ -10,6 +10,7 @@ from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
 from spillway.gateway.peers import GATEWAY_PODS, PORT_NAME
 from spillway.gateway.settings import GatewaySettings
 from spillway.render import ApiServer, RenderSettings, render_deployment, render_namespace
+from spillway.render.namespace import gateway_arguments
 from spillway.render.network import PEERS_PORT
 from spillway.sizing.plan import plan_deployment
 from spillway.sizing.profiles import default_profiles
@@ -217,3 +218,42 @@ def test_the_peers_port_is_where_gateways_look_for_it_and_no_service_leads_there
 
 def parse_labels(selector: str) -> dict[str, str]:
     return dict(pair.split("=") for pair in selector.split(","))
+
+
+PROXY = {"egress_proxy_url": "http://10.0.0.9:3128"}
+
+
+def test_behind_a_proxy_a_download_reaches_it_in_place_of_public_addresses():
+    egress = policies(deployment(CACHED), settings=RenderSettings(image="x", **PROXY))["spillway-model"]["egress"]
+    assert allows(egress, "10.0.0.9", 3128)
+    assert not allows(egress, "1.1.1.1", 443)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "told"),
+    [
+        ({}, {}, None),
+        ({}, PROXY, "http://10.0.0.9:3128"),
+        ({}, PROXY | {"hub_endpoint": "https://hub.corp.example.com"}, None),
+        ({"spec": OLLAMA_SPEC | {"cache": {"mode": "PersistentVolume"}}}, PROXY, "http://10.0.0.9:3128"),
+    ],
+    ids=["no proxy", "the public hub", "a hub of one's own", "Ollama's registry"],
+)
+def test_a_download_is_told_of_the_proxy_unless_its_hub_is_the_administrators_own(change, settings, told):
+    made = deployment(CACHED | change)
+    with_settings = RenderSettings(image="x", **settings)
+    rendered: tuple[Any, ...] = render_deployment(made, plan_deployment(made, default_profiles()), with_settings)
+    (job,) = [it for it in rendered if it["kind"] == "Job"]
+    pod = job["spec"]["template"]["spec"]
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
+        variables = {it["name"]: it.get("value") for it in container["env"]}
+        assert variables.get("HTTPS_PROXY") == told
+
+
+def test_a_gateway_is_told_where_clouds_are_and_through_what():
+    settings = RenderSettings(image="x", egress_cidrs=("10.20.0.0/16", "10.0.0.8/30"), **PROXY)
+    assert gateway_arguments(settings)[-2:] == [
+        "--egress-cidrs=10.0.0.8/30,10.20.0.0/16",
+        "--egress-proxy-url=http://10.0.0.9:3128",
+    ]
+    assert not [argument for argument in gateway_arguments(RenderSettings(image="x")) if "egress" in argument]

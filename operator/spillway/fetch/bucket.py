@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 import urllib3
 from minio import Minio
@@ -90,9 +91,7 @@ class BucketSource:
             region=keys.region if keys else None,
             secure=url.scheme == "https",
             # one try each: whoever reads tries again where it stopped, and says so
-            http_client=urllib3.PoolManager(
-                maxsize=_CONNECTIONS, timeout=urllib3.Timeout(_TIMEOUT_SECONDS), retries=False
-            ),
+            http_client=_pool(url.scheme),
         )
 
     def resolve(self) -> Listing:
@@ -162,3 +161,12 @@ class BucketSource:
         if error.code in _NOT_FOUND:
             return ModelNotFound(f"{where}: {error.code} {error.message}; see spec.model.uri")
         return ConnectionLost(f"{where}: {error.code} {error.message}")
+
+
+def _pool(scheme: str) -> urllib3.PoolManager:
+    """Connections, through the proxy that HTTPS_PROXY or HTTP_PROXY names for the scheme."""
+    timeout = urllib3.Timeout(_TIMEOUT_SECONDS)
+    proxy = getproxies_environment().get(scheme)
+    if proxy is None:
+        return urllib3.PoolManager(maxsize=_CONNECTIONS, timeout=timeout, retries=False)
+    return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS, timeout=timeout, retries=False)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spillway.api.v1alpha1 import CacheAccessMode, CacheMode, EngineType, LLMDeployment, RetentionPolicy
-from spillway.render.settings import RenderSettings
+from spillway.render.settings import HUB_ENDPOINT, S3_ENDPOINT, RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.sizing.ollama import ollama_variant
 
@@ -114,4 +114,14 @@ def _fetch_step(deployment: LLMDeployment, cache: ModelCache, settings: RenderSe
     if percent < 100:
         name, arguments = f"fetch-{percent}", [*arguments, f"--until-percent={percent}"]
     quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-    return Step(name, settings.image, tuple(arguments), env=quiet)
+    is_public = (
+        (settings.hub_endpoint == HUB_ENDPOINT)
+        if model.uri.startswith("hf://")
+        else (settings.s3_endpoint == S3_ENDPOINT)
+    )
+    return Step(name, settings.image, tuple(arguments), env=quiet | (proxy_variables(settings) if is_public else {}))
+
+
+def proxy_variables(settings: RenderSettings) -> dict[str, str]:
+    """What tells a download from a public hub or store to go through the administrator's proxy."""
+    return {"HTTPS_PROXY": settings.egress_proxy_url} if settings.egress_proxy_url else {}

@@ -4,7 +4,7 @@
   for names. Engines that fetch their model themselves may look up names and reach public addresses on TCP 443; a policy
   knows pods, not containers, so they keep that while they serve. A model on a claim needs none of it.
 - The pods that download a model onto a claim take nothing from anyone; they look up names and reach public addresses on
-  TCP 443, and the port of the administrator's own hub or store.
+  TCP 443 (behind a proxy, the proxy), and the port of the administrator's own hub or store.
 - The gateway looks up names and reaches engines, the namespace's other gateways and the API server; with a fallback
   that is enabled, its targets' ports at public addresses, or at those that the administrator lists instead; behind a
   proxy, the proxy alone. Who may call it is not decided here, but that its peers' port is for its peers.
@@ -78,7 +78,7 @@ def render_policies(
         engines.append(render("network/engine-egress.yaml.j2", **common, https=ports((HTTPS_PORT,))))
     if any(model_cache(deployment) for deployment in deployments):
         own = ports(endpoint_ports(settings))
-        engines.append(render("network/model.yaml.j2", **common, https=ports((HTTPS_PORT,)), endpoint_ports=own))
+        engines.append(render("network/model.yaml.j2", **common, **hub_rule(settings), endpoint_ports=own))
     gateway = render(
         "network/gateway.yaml.j2",
         **common,
@@ -103,6 +103,16 @@ def endpoint_ports(settings: RenderSettings) -> set[int]:
     own = {settings.hub_endpoint, settings.s3_endpoint} - {HUB_ENDPOINT, S3_ENDPOINT}
     urls = [urlsplit(endpoint) for endpoint in own]
     return {url.port or (HTTPS_PORT if url.scheme == "https" else 80) for url in urls}
+
+
+def hub_rule(settings: RenderSettings) -> dict[str, list[dict[str, object]]]:
+    """Where public hubs and stores are, or the proxy that they are behind."""
+    if not settings.egress_proxy_url:
+        return {"hubs": public_addresses(), "hub_ports": ports((HTTPS_PORT,))}
+    return {
+        "hubs": target_addresses(settings),
+        "hub_ports": ports((urlsplit(settings.egress_proxy_url).port or HTTPS_PORT,)),
+    }
 
 
 def target_addresses(settings: RenderSettings) -> list[dict[str, object]]:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spillway.api.v1alpha1 import LLMDeployment
-from spillway.render.model import MODELS_DIRECTORY, ModelCache, Step, model_cache
+from spillway.render.model import MODELS_DIRECTORY, ModelCache, Step, model_cache, proxy_variables
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.sizing.ollama import ollama_variant
@@ -132,6 +132,7 @@ def pull_steps(deployment: LLMDeployment, settings: RenderSettings) -> tuple[Ste
         "OLLAMA_NOPRUNE": "1",
         "SPILLWAY_MODEL": registry_name(deployment),
         "SPILLWAY_TERMINATION_MESSAGE": "/dev/termination-log",
+        **proxy_variables(settings),
     }
     image = deployment.spec.engine.image or settings.ollama_image
     return (Step("pull", image, command=("/bin/sh", "-c", _PULL_ONCE), env=environment, takes_variables=True),)
