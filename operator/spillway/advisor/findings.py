@@ -32,6 +32,7 @@ from spillway.advisor.published import (
 )
 from spillway.advisor.roofline import requests_per_second, speed
 from spillway.advisor.setups import find_setup, own_setups
+from spillway.api.v1alpha1 import EngineType
 
 LLAMA_70B = "hf://meta-llama/Llama-3.1-70B-Instruct"
 LLAMA_7B = "hf://meta-llama/Llama-2-7b-hf"
@@ -167,19 +168,22 @@ def _memory() -> Iterator[Finding]:
     for product, uri, precision, source, published in (
         ("rtx-4090", LLAMA_70B, Precision.FOUR_BITS, WHEN, "an RTX 4090 (24GB) PC for a 70B model"),
         ("rtx-3080-ti", LLAMA_7B, Precision.SIXTEEN_BITS, WHEN, "7B in FP16 on an RTX 3080 Ti"),
+        ("apple-m2-pro-16gb", LLAMA_7B, Precision.SIXTEEN_BITS, WHEN, "7B in FP16 on an M2 Pro with 16GB"),
         ("apple-m3-max-128gb", LLAMA_70B, Precision.SIXTEEN_BITS, WHEN, "70B in FP16 on an M3 Max with 128GB"),
     ):
         accelerator = find_accelerator(product)
         taken = accelerators_for(uri, product, precision)
         needs = "does not fit" if taken is None else f"takes {taken} of them"
         weights = {LLAMA_70B: 35 if precision is Precision.FOUR_BITS else 140, LLAMA_7B: 13}[uri]
-        slow = "" if accelerator.max_count == 1 else "; with the processor's memory it runs, at a fraction of the speed"
+        rest = "; with the processor's memory it runs, at a fraction of the speed"
+        if accelerator.engine is EngineType.OLLAMA:
+            rest = f", of which the GPU may hold {accelerator.memory_gib * 1024**3 / 1e9:.0f}"
         yield Finding(
             f"memory of {accelerator.product}",
             source,
             published,
             needs,
-            f"the weights alone are over {weights} GB, of {accelerator.memory_gigabytes} GB{slow}",
+            f"the weights alone are over {weights} GB, of {accelerator.memory_gigabytes} GB{rest}",
         )
 
 

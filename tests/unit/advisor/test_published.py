@@ -202,6 +202,9 @@ def test_one_a100_serves_1b_tokens_a_month_of_a_70b_model_and_two_do_not_serve_5
         ("meta-llama/Llama-3.1-70B-Instruct", "apple-m2-ultra-192gb", Precision.SIXTEEN_BITS, 1),
         ("meta-llama/Llama-2-7b-hf", "rtx-3060", Precision.FOUR_BITS, 1),
         ("meta-llama/Llama-2-7b-hf", "apple-m1-16gb", Precision.FOUR_BITS, 1),
+        ("meta-llama/Llama-2-7b-hf", "apple-m2-pro-16gb", Precision.SIXTEEN_BITS, None),
+        ("meta-llama/Llama-2-13b-hf", "apple-m2-pro-16gb", Precision.FOUR_BITS, None),
+        ("meta-llama/Llama-3.1-70B-Instruct", "apple-m2-max-96gb", Precision.FOUR_BITS, 1),
         ("meta-llama/Llama-2-13b-hf", "rtx-3080", Precision.FOUR_BITS, 2),
     ],
 )
