@@ -490,7 +490,16 @@ DEPLOYMENT_CASES = (
     Case("a daily window", {"spec.budget.window": "Day"}),
     Case("an unknown window", {"spec.budget.window": "Year"}, 'Unsupported value: "Year"'),
     Case("a time zone", {"spec.budget.timeZone": "Etc/UTC"}),
-    Case("a time zone of later", {"spec.budget.timeZone": "Europe/Rome"}, 'Unsupported value: "Europe/Rome"'),
+    Case("a time zone elsewhere", {"spec.budget.timeZone": "America/Argentina/Buenos_Aires"}),
+    Case("a time zone that is none", {"spec.budget.timeZone": "Europe/Atlantis"}, "timeZone must be in the IANA"),
+    Case("a time zone as abbreviation", {"spec.budget.timeZone": "CET"}, "no abbreviation and no offset"),
+    Case("a time zone as offset", {"spec.budget.timeZone": "+01:00"}, "no abbreviation and no offset"),
+    Case("alerts", {"spec.budget.alertPercents": [1, 100]}),
+    Case("no alerts", {"spec.budget.alertPercents": []}),
+    Case("an alert at nothing", {"spec.budget.alertPercents": [0]}, "greater than or equal to 1"),
+    Case("an alert past the limit", {"spec.budget.alertPercents": [101]}, "less than or equal to 100"),
+    Case("an alert twice", {"spec.budget.alertPercents": [50, 50]}, "Duplicate value"),
+    Case("too many alerts", {"spec.budget.alertPercents": list(range(1, 12))}, "must have at most 10 items"),
     Case("what happens at the limit", {"spec.budget.onExhausted": "LocalOnly"}),
     Case("an unknown end of money", {"spec.budget.onExhausted": "Borrow"}, 'Unsupported value: "Borrow"'),
     # access
@@ -509,7 +518,8 @@ LEDGER_CASES = (
     Case("a ledger's limit in words", {"spec.limit": "much"}, "limit must be dollars"),
     Case("a ledger without a window", {"spec.window": REMOVED}, "spec.window: Required value"),
     Case("a ledger of another window", {"spec.window": "Year"}, 'Unsupported value: "Year"'),
-    Case("a ledger of another time zone", {"spec.timeZone": "Europe/Rome"}, 'Unsupported value: "Europe/Rome"'),
+    Case("a ledger of another time zone", {"spec.timeZone": "Europe/Rome"}),
+    Case("a ledger of no time zone", {"spec.timeZone": "Europe/Atlantis"}, "timeZone must be in the IANA"),
 )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.rig import FaultyStore, MemoryStore, eventually
 from spillway.api.v1alpha1 import BudgetWindow, FallbackState, ObservedGateway
@@ -348,3 +351,39 @@ def test_after_the_limit_was_lowered_the_sum_does_not_rise() -> None:
 
     assert after.spent_micros == 600
     assert after.available_micros == -200
+
+
+@pytest.mark.parametrize(
+    ("zone", "window", "now", "start", "hours"),
+    [
+        ("Europe/Berlin", BudgetWindow.DAY, "2026-03-29T10:00", "2026-03-28T23:00", 23),
+        ("Europe/Berlin", BudgetWindow.DAY, "2026-10-25T00:30", "2026-10-24T22:00", 25),
+        ("Europe/Berlin", BudgetWindow.DAY, "2026-10-25T01:30", "2026-10-24T22:00", 25),  # the hour that comes twice
+        ("Europe/Berlin", BudgetWindow.DAY, "2026-10-25T23:00", "2026-10-25T23:00", 24),
+        ("Africa/Cairo", BudgetWindow.DAY, "2026-04-24T10:00", "2026-04-23T22:00", 23),  # midnight itself is left out
+        ("Asia/Kolkata", BudgetWindow.DAY, "2026-11-21T18:31", "2026-11-21T18:30", 24),
+        ("America/New_York", BudgetWindow.MONTH, "2026-03-01T04:59", "2026-02-01T05:00", 28 * 24),
+        ("America/New_York", BudgetWindow.MONTH, "2026-03-01T05:00", "2026-03-01T05:00", 31 * 24 - 1),
+    ],
+)
+def test_windows_begin_at_midnight_of_their_time_zone(
+    zone: str, window: BudgetWindow, now: str, start: str, hours: int
+) -> None:
+    begin, end = window_bounds(window, at(now).astimezone(ZoneInfo(zone)))
+    assert (begin, end - begin) == (at(start), timedelta(hours=hours))
+    fresh = advance(Account(1000, window, ZoneInfo(zone)), "pod-a:1", at(now))
+    assert (fresh.window_start, fresh.window_end) == (begin, end)
+
+
+@given(
+    st.sampled_from(["Europe/Berlin", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe", "Asia/Kathmandu"]),
+    st.sampled_from(BudgetWindow),
+    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),  # noqa: DTZ001 (made aware below)
+)
+def test_windows_follow_each_other_without_a_gap(zone: str, window: BudgetWindow, naive: datetime) -> None:
+    now = naive.replace(tzinfo=UTC)
+    begin, end = window_bounds(window, now.astimezone(ZoneInfo(zone)))
+    assert begin <= now < end
+    assert window_bounds(window, end.astimezone(ZoneInfo(zone)))[0] == end
+    last = end - timedelta(microseconds=1)
+    assert window_bounds(window, last.astimezone(ZoneInfo(zone))) == (begin, end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -28,6 +28,7 @@ from spillway.api.enums import (
     OnExhausted,
     Provider,
 )
+from spillway.api.time_zone import UTC_NAME, ZONE_MESSAGE, ZONE_RULE, TimeZone, is_zone
 
 
 class DataPolicy(SpecModel):
@@ -243,9 +244,7 @@ class Budget(SpecModel):
     window: Annotated[
         BudgetWindow, Field(description="The calendar window in which the limit holds. Absent: Month.")
     ] = BudgetWindow.MONTH
-    time_zone: Annotated[
-        Literal["Etc/UTC"], Field(description="The time zone in which windows begin and end. Absent: Etc/UTC.")
-    ] = "Etc/UTC"
+    time_zone: TimeZone = UTC_NAME
     on_exhausted: Annotated[
         OnExhausted,
         Field(
@@ -253,6 +252,16 @@ class Budget(SpecModel):
             "until the next window. Absent: LocalOnly."
         ),
     ] = OnExhausted.LOCAL_ONLY
+    alert_percents: Annotated[
+        tuple[Annotated[int, whole(1, 100)], ...],
+        ListType("set", most=10),
+        Field(
+            description="Parts of the limit, in percent, of which an Event tells when they are spent, once a window. "
+            "Absent: [50, 80, 100]; empty: none."
+        ),
+    ] = (50, 80, 100)
+
+    rules: ClassVar[tuple[Rule, ...]] = (Rule(ZONE_RULE, ZONE_MESSAGE, lambda budget: is_zone(budget.time_zone)),)
 
 
 class Access(SpecModel):

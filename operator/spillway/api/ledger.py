@@ -7,13 +7,14 @@ cannot add up quantities, but a decimal with at most six places is, with the suf
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field
 
 from spillway.api.common import Dollars, ListType, Rule, SpecModel, StatusModel, text, whole
 from spillway.api.deployment_status import Reason
 from spillway.api.enums import BudgetWindow, FallbackState
+from spillway.api.time_zone import UTC_NAME, ZONE_MESSAGE, ZONE_RULE, TimeZone, is_zone
 
 
 class LLMLedgerSpec(SpecModel):
@@ -25,9 +26,9 @@ class LLMLedgerSpec(SpecModel):
         Field(description="Dollars that one window may cost; 0 while the LLMDeployment states no budget."),
     ]
     window: Annotated[BudgetWindow, Field(description="The calendar window in which the limit holds.")]
-    time_zone: Annotated[Literal["Etc/UTC"], Field(description="The time zone in which windows begin and end.")] = (
-        "Etc/UTC"
-    )
+    time_zone: TimeZone = UTC_NAME
+
+    rules: ClassVar[tuple[Rule, ...]] = (Rule(ZONE_RULE, ZONE_MESSAGE, lambda spec: is_zone(spec.time_zone)),)
 
 
 class Tranche(StatusModel):

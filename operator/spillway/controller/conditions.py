@@ -61,6 +61,7 @@ class Reason(StrEnum):
     NO_TARGET = "NoTarget"
     NO_BUDGET = "NoBudget"
     WITHIN_BUDGET = "WithinBudget"
+    BUDGET_ALERT = "BudgetAlert"
     BUDGET_EXHAUSTED = "BudgetExhausted"
     COMPLETE = "Complete"
     PROGRESSING = "Progressing"

@@ -12,7 +12,7 @@ import structlog
 from spillway.api.v1alpha1 import API_VERSION, DataClass, LLMDeploymentStatus, LLMLedger
 from spillway.controller.conditions import ConditionType, find
 from spillway.controller.desire import Desired, Desires, Policy, readable
-from spillway.controller.events import transition_event
+from spillway.controller.events import events_of
 from spillway.controller.model import is_of_component
 from spillway.controller.objects import (
     FIELD_MANAGER,
@@ -226,9 +226,8 @@ class Reconciler:
             await self._cluster.apply_status(desired)
         except NotFound:
             return  # deleted meanwhile
-        event = transition_event(body, _previous(body), status, self._clock())
-        if event is not None:
-            logger.info("readiness changed", object=str(ref), reason=event["reason"], message=event["message"])
+        for event in events_of(body, _previous(body), status, self._clock()):
+            logger.info("told", object=str(ref), reason=event["reason"], message=event["message"])
             await self._say(event)
 
     async def _say(self, event: Object) -> None:

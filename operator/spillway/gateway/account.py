@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from spillway.api.v1alpha1 import BudgetWindow, ObservedGateway
@@ -32,6 +32,7 @@ class Account:
 
     limit_micros: int
     window: BudgetWindow
+    time_zone: tzinfo = UTC
     window_start: datetime | None = None
     window_end: datetime | None = None
     spent_micros: int = 0
@@ -71,11 +72,11 @@ def advance(account: Account, identity: str, now: datetime) -> Account:
     gone = {name for name, lease in account.leases.items() if name != identity and _is_dead(name, lease, identity, now)}
     account = write_off(account, *gone)
     if account.window_start is None or account.window_end is None:
-        start, end = window_bounds(account.window, now)
+        start, end = window_bounds(account.window, now.astimezone(account.time_zone))
         return replace(account, window_start=start, window_end=end)
     if now < account.window_end:
         return account
-    start, end = window_bounds(account.window, now)
+    start, end = window_bounds(account.window, now.astimezone(account.time_zone))
     # After a change from Day to Month the calendar month began before the day that just ended: a start never goes back.
     return replace(account, window_start=max(start, account.window_end), window_end=end, spent_micros=0)
 
@@ -105,12 +106,17 @@ def leave(account: Account, identity: str) -> Account:
 
 
 def window_bounds(window: BudgetWindow, now: datetime) -> tuple[datetime, datetime]:
-    """The calendar day or month around `now`, in the time zone of `now`: its start, and the start of the next."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    """The calendar day or month around `now`, in the time zone of `now`: its start and the start of the next, in UTC.
+
+    Midnights are those of the wall: the day on which clocks change has 23 or 25 hours, and a window none of another.
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if window is BudgetWindow.DAY:
-        return midnight, midnight + timedelta(days=1)
-    first = midnight.replace(day=1)
-    return first, (first + timedelta(days=32)).replace(day=1)
+        start, end = midnight, midnight + timedelta(days=1)
+    else:
+        start = midnight.replace(day=1)
+        end = (start + timedelta(days=32)).replace(day=1)
+    return start.astimezone(UTC), end.astimezone(UTC)
 
 
 def _is_dead(name: str, lease: Lease, identity: str, now: datetime) -> bool:

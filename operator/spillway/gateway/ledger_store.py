@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
@@ -36,7 +37,11 @@ class KubeLedgerStore:
             "apiVersion": API_VERSION,
             "kind": "LLMLedger",
             "metadata": {"name": name, "resourceVersion": snapshot.version},
-            "spec": {"limit": format(usd(snapshot.account.limit_micros), "f"), "window": snapshot.account.window.value},
+            "spec": {
+                "limit": format(usd(snapshot.account.limit_micros), "f"),
+                "window": snapshot.account.window.value,
+                "timeZone": str(snapshot.account.time_zone),
+            },
             "status": _status(snapshot.account).model_dump(mode="json", by_alias=True, exclude_none=True),
         }
         try:
@@ -53,6 +58,7 @@ def _snapshot(obj: Json) -> Snapshot:
     account = Account(
         limit_micros=micros(ledger.spec.limit),
         window=ledger.spec.window,
+        time_zone=ZoneInfo(ledger.spec.time_zone),
         window_start=status.window_start,
         window_end=status.window_end,
         spent_micros=micros(status.spent) if status.spent is not None else 0,
