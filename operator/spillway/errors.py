@@ -16,7 +16,8 @@ SpillwayError
 ├── CredentialMissing(LookupError)    a target's credential or CA bundle is not there: reason and message
 ├── MalformedShares(ValueError)       what a peer told of its work is not in the form that is told
 ├── NothingSent(ConnectionError)      an upstream could not be connected to
-│   └── AddressRefused                it is at an address that may not be called
+│   ├── AddressRefused                it is at an address that may not be called
+│   └── CertificateNotTrusted         its certificate is of no authority that is trusted, or of another host
 ├── ClientLeft(ConnectionError)       the caller is gone
 ├── ImpossibleEvent(RuntimeError)     the request machine was told what cannot happen where it is
 ├── StreamBroken(ValueError)          an upstream's event stream cannot be read
@@ -173,6 +174,10 @@ class NothingSent(SpillwayError, ConnectionError):
 
 class AddressRefused(NothingSent):
     """A cloud host is at an address inside this machine or network that the administrator did not name."""
+
+
+class CertificateNotTrusted(NothingSent):
+    """A cloud's certificate is of no authority that is trusted for it, has expired, or is of another host."""
 
 
 class ClientLeft(SpillwayError, ConnectionError):

@@ -302,3 +302,17 @@ async def test_a_renewed_private_ca_is_trusted_for_the_next_request(tmp_path: Pa
         rig.apply(spilling_to(other))
         assert (await rig.post(chat(max_tokens=4))).status == 200
     assert len(other.requests) == 1
+
+
+async def test_status_says_that_a_certificate_is_not_trusted_until_its_ca_is_there(tmp_path: Path) -> None:
+    async with cloud_of(pace=QUICK) as cloud, cloud_of(pace=QUICK) as other, running(tmp_path, other) as rig:
+        rig.apply(manifest(cloud, queue={"maxWaitSeconds": 1}))
+        served = rig.gateway.table.find("chat")
+        assert served is not None
+        assert (await rig.post(chat(max_tokens=4))).status == 503
+        (target,) = served.observer.report(served.route).targets
+        assert (target.ready, target.reason) == (False, "CertificateNotTrusted")
+        (rig.directory / "ca/ca/ca.crt").write_bytes(cloud.ca_pem)
+        assert (await rig.post(chat(max_tokens=4))).status == 200
+        (target,) = served.observer.report(served.route).targets
+        assert target.ready

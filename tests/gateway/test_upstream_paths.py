@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.rig import API_KEY, COMPLETION, cloud_of, engine, settings_in, unary
-from spillway.errors import AddressRefused, NothingSent
+from spillway.errors import AddressRefused, CertificateNotTrusted, NothingSent
 from spillway.gateway.credentials import Credentials
 from spillway.gateway.upstream import Upstreams
 from spillway.routing.facts import Endpoint, KeyRef, Price, Target
@@ -197,6 +197,6 @@ async def test_a_proxy_by_name_is_only_where_the_administrator_says(
 async def test_a_certificate_of_another_authority_means_that_nothing_was_sent(tmp_path: Path) -> None:
     async with cloud_of(pace=QUICK) as cloud, cloud_of(pace=QUICK) as other:
         async with Upstreams(credentials(tmp_path, other), frozenset({"127.0.0.1"})) as upstreams:
-            with pytest.raises(NothingSent):
+            with pytest.raises(CertificateNotTrusted, match="certificate verify failed"):
                 await call(upstreams, cloud.base_url)
         assert cloud.requests == ()

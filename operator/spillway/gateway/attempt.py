@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from spillway.errors import AddressRefused, CredentialMissing, NothingSent
+from spillway.errors import AddressRefused, CertificateNotTrusted, CredentialMissing, NothingSent
 from spillway.gateway.admission import Facts, Timings
 from spillway.gateway.answers import Answer
 from spillway.gateway.client import Client
@@ -98,7 +98,7 @@ class Attempt:
             case messages.UpstreamRefused(_, status) if self._place is Place.CLOUD:
                 self._learn_refusal(status)
             case messages.ConnectFailed() if self._relay is not None and self._place is Place.CLOUD:
-                self._tell_refused_address(self._relay.not_sent)
+                self._tell_why_unreachable(self._relay.not_sent)
             case _:
                 pass
         self._owner.feed(event)
@@ -121,9 +121,9 @@ class Attempt:
         else:
             targets.refused(request_id, Trouble(status, self._relay.retry_after_seconds if self._relay else None))
 
-    def _tell_refused_address(self, problem: NothingSent | None) -> None:
-        if isinstance(problem, AddressRefused):
-            self._observer.target_unusable(self._backend, "AddressRefused", str(problem))
+    def _tell_why_unreachable(self, problem: NothingSent | None) -> None:
+        if isinstance(problem, AddressRefused | CertificateNotTrusted):
+            self._observer.target_unusable(self._backend, type(problem).__name__, str(problem))
 
     def _learn_usage(self, event: messages.UsageReported | messages.BodyComplete) -> None:
         if self._place is Place.LOCAL and event.usage is not None:

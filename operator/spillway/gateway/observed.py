@@ -74,7 +74,11 @@ class Observer:
         except CredentialMissing as missing:
             self.target_unusable(target.name, missing.reason, missing.message)
             return False
-        if self._unusable.get(target.name, ("", ""))[0] not in {"CredentialRefused", "AddressRefused"}:
+        if self._unusable.get(target.name, ("", ""))[0] not in {
+            "CredentialRefused",
+            "AddressRefused",
+            "CertificateNotTrusted",
+        }:
             self._unusable.pop(target.name, None)
         return True
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from spillway.errors import AddressRefused, NothingSent
+from spillway.errors import AddressRefused, CertificateNotTrusted, NothingSent
 from spillway.gateway.addresses import GuardedResolver, Network
 from spillway.gateway.credentials import Credentials
 from spillway.routing.facts import Endpoint, Target
@@ -80,7 +80,8 @@ class Upstreams:
         """Send `call` and wait for the head of its answer; the caller closes the response.
 
         Raises:
-            NothingSent: no connection came about; AddressRefused, which is one, when the address may not be called.
+            NothingSent: no connection came about; of its kinds AddressRefused when the address may not be called, and
+                CertificateNotTrusted.
             aiohttp.ClientError, OSError, TimeoutError: it broke after something was sent.
         """
         session = self._clouds if call.tls else self._engines
@@ -97,6 +98,8 @@ class Upstreams:
                 allow_redirects=False,
                 proxy=self._proxy_url if call.tls else None,
             )
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise CertificateNotTrusted(f"{urlsplit(call.url).netloc}: {error.certificate_error}") from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefused):
                 raise error.os_error from error

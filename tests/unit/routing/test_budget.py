@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing_values import PRICE, TARGET, intake, route
+from spillway.api.v1alpha1 import Provider
 from spillway.routing.budget import cost_micros, micros, reservation_micros, usd
 from spillway.routing.facts import Price, Usage
 
@@ -52,13 +53,15 @@ def test_cost_is_the_price_of_what_was_used(usage: Usage, expected: int) -> None
     bound=st.one_of(st.none(), st.integers(1, 20_000)),
     share=st.floats(0, 1),
     cached_price=st.integers(0, 5_000_000),
+    provider=st.sampled_from(Provider),
 )
-def test_no_answer_costs_more_than_was_reserved(
-    text: str, n: int, bound: int | None, share: float, cached_price: int
+def test_no_answer_costs_more_than_was_reserved_whoever_gives_it(
+    text: str, n: int, bound: int | None, share: float, cached_price: int, provider: Provider
 ) -> None:
     fields: dict[str, object] = {"n": n} if bound is None else {"n": n, "max_tokens": bound}
     parsed = intake(text, **fields)
-    target = type(TARGET)("t", TARGET.base_url, "m", Price(2_500_000, 10_000_000, cached_price), 60.0)
+    price = Price(2_500_000, 10_000_000, cached_price)
+    target = type(TARGET)("t", TARGET.base_url, "m", price, 60.0, provider=provider)
     prompt_tokens = len(text.encode()) + 4 + 3  # one token a byte, the message's frame and the answer's primer
     answer_tokens = min(bound or 4096, 8192) * n
     usage = Usage(prompt_tokens, answer_tokens, cached_prompt_tokens=int(prompt_tokens * share))
