@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from spillway.api.v1alpha1 import Provider
@@ -143,9 +144,7 @@ def output_bound(intake: Intake, target: Target) -> str:
 
 def dropped_for(intake: Intake, target: Target) -> frozenset[str]:
     """Parameters that `target` is not sent: it would refuse them, or they mean nothing without others."""
-    surface = surface_of(target)
-    dropped = surface.dropped.union(*(quirk.dropped for quirk in _quirks(target)))
-    dropped |= _owed(target)  # a request that asks for one goes elsewhere; what is left asks for nothing
+    dropped = _dropped(target.provider, target.model)
     if not intake.payload.get("tools"):
         dropped |= {"tools", "tool_choice", "parallel_tool_calls"}  # refused without tools to choose from
     return dropped | CHAT_ONLY if intake.endpoint is Endpoint.COMPLETIONS else dropped
@@ -157,12 +156,12 @@ def unsuited_because(intake: Intake, target: Target) -> str | None:
     if intake.endpoint not in surface.endpoints:
         return intake.endpoint.value
     payload = intake.payload
-    owed = _owed(target)
+    owed = _owed(target.provider, target.model)
     if intake.endpoint is Endpoint.COMPLETIONS:
         owed |= {"response_format", "tools"}
-    asked = (key for key in sorted(owed) if _is_asked(key, payload.get(key)))
-    if (first := next(asked, None)) is not None:
-        return first
+    asked = [key for key in payload if key in owed and _is_asked(key, payload[key])]
+    if asked:
+        return min(asked)
     if surface.owes_strict_tools and _has_strict_tool(payload.get("tools")):
         return "tools"
     if surface.owes_blank_stops and _has_blank_stop(payload.get("stop")):
@@ -170,12 +169,20 @@ def unsuited_because(intake: Intake, target: Target) -> str | None:
     return None
 
 
-def _quirks(target: Target) -> tuple[Quirk, ...]:
-    return tuple(quirk for quirk in surface_of(target).quirks if quirk.models.match(target.model))
+def _quirks(provider: Provider, model: str) -> tuple[Quirk, ...]:
+    return tuple(quirk for quirk in SURFACES[provider].quirks if quirk.models.match(model))
 
 
-def _owed(target: Target) -> frozenset[str]:
-    return surface_of(target).owed.union(*(quirk.owed for quirk in _quirks(target)))
+@lru_cache(maxsize=1024)  # asked for every request and target; there are as many answers as models in use
+def _owed(provider: Provider, model: str) -> frozenset[str]:
+    return SURFACES[provider].owed.union(*(quirk.owed for quirk in _quirks(provider, model)))
+
+
+@lru_cache(maxsize=1024)
+def _dropped(provider: Provider, model: str) -> frozenset[str]:
+    """What is owed as well: a request that asks for it goes elsewhere, and what is left of it asks for nothing."""
+    dropped = SURFACES[provider].dropped.union(*(quirk.dropped for quirk in _quirks(provider, model)))
+    return dropped | _owed(provider, model)
 
 
 def _is_asked(key: str, value: object) -> bool:
