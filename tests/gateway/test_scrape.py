@@ -1,4 +1,4 @@
-"""Engines' metrics, read over real sockets: what others do there counts, what is stale or strange does not."""
+"""What engines say of their load, over real sockets: others' work counts, what is stale or strange does not."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.rig import WHOLE, Rig, chat, engine, eventually, streams
+from gateway.rig import WHOLE, Rig, chat, engine, eventually, streams, unary
 from spillway.routing.replica import NO_LOAD
+from spillway.simulator.cloud.server import RecordingCloud
 
 BUSY = b"""# TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0",model_name="tiny"} 20.0
@@ -72,3 +73,14 @@ async def test_an_idle_engine_is_asked_seldom_and_one_in_use_at_most_once_a_seco
         began = loop.time()
         assert (await rig.post(chat(stream=True))).status == 200
         assert 1 <= asked() - 1 <= loop.time() - began + 1
+
+
+async def test_an_engine_that_says_that_it_is_full_is_saturated_and_not_broken(
+    spilling: Rig, cloud: RecordingCloud
+) -> None:
+    async with engine(unary({"error": {"message": "busy", "code": 503}}, 503)) as full:
+        spilling.replicas(full.address)
+        reply = await spilling.post(chat(max_tokens=5))
+    assert (reply.status, reply.headers["x-spillway-backend"]) == (200, "cloud/cloud")
+    assert reply.headers["x-spillway-reason"] == "Saturated"
+    assert len(full.requests) == 1

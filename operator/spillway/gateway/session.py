@@ -155,8 +155,8 @@ class Session:
                     pool.targets.occupy(request_id, backend)
             case messages.Prefilled(replica):
                 pool.prefilled(request_id, replica, now)
-            case messages.Vacate(_, _, trouble, abandoned):
-                self._vacate(trouble=trouble, abandoned=abandoned)
+            case messages.Vacate(_, _, trouble, abandoned, full):
+                self._vacate(trouble=trouble, abandoned=abandoned, full=full)
             case messages.Dispatch():
                 self._dispatch(command)
             case messages.SetTimer(attempt, at):
@@ -195,13 +195,13 @@ class Session:
         )
         self._desk.ask(self._held, self)
 
-    def _vacate(self, *, trouble: bool, abandoned: bool) -> None:
+    def _vacate(self, *, trouble: bool, abandoned: bool, full: bool = False) -> None:
         if self._occupied is None:
             raise RuntimeError("vacated what was not occupied")
         (place, backend), self._occupied = self._occupied, None
         if place is Place.LOCAL:
             request_id, now = self._facts.request.request_id, self._desk.now()
-            self._desk.pool.vacate(request_id, backend, now, trouble=trouble, abandoned=abandoned)
+            self._desk.pool.vacate(request_id, backend, now, trouble=trouble, abandoned=abandoned, full=full)
         else:
             self._desk.pool.targets.vacate(self._facts.request.request_id, backend, self._desk.now(), trouble=trouble)
 

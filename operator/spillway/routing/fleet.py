@@ -63,8 +63,9 @@ class Fleet:
 
     def absence(self) -> Reason:
         """Why no replica can take a request now."""
-        if any(replica.ready for replica in self._replicas.values()):
-            return Reason.BACKEND_ERROR  # there are replicas, and all of them just failed this request
+        reasons = {replica.shunned_because for replica in self._replicas.values() if replica.ready}
+        if reasons:  # there are replicas, and all of them were just full or failed
+            return Reason.SATURATED if Reason.SATURATED in reasons else Reason.BACKEND_ERROR
         return Reason.LOADING if self._loading else Reason.NO_ENDPOINTS
 
     @property
@@ -205,8 +206,8 @@ class Fleet:
             self._predictor.last_token(replica, stay, usage.completion_tokens, now)
             self._predictor.usage(stay.caller, prompt_bytes, usage.prompt_tokens, usage.completion_tokens)
 
-    def vacate(self, request_id: str, name: str, now: float, *, trouble: bool, reads_on: bool) -> None:
-        """It ended on that replica; with `trouble` the replica is left alone for a moment.
+    def vacate(self, request_id: str, name: str, now: float, *, reads_on: bool) -> None:
+        """It ended on that replica.
 
         With `reads_on` the engine reads an abandoned prompt to its end, and is counted as busy with it until then.
         """
@@ -220,9 +221,13 @@ class Fleet:
             heapq.heappush(self._silent, (due, name, ghost))
         else:
             replica.remove(request_id, now)
-        if trouble:
-            replica.shunned_until = now + SHUN_SECONDS
         self._drop_if_gone(replica)
+
+    def shun(self, name: str, because: Reason, now: float) -> None:
+        """Leave a replica alone for a moment."""
+        replica = self._replicas.get(name)
+        if replica is not None:
+            replica.shunned_until, replica.shunned_because = now + SHUN_SECONDS, because
 
     def release_silent(self, now: float) -> None:
         """Count prompts as read whose end nobody reports, when that was predicted."""

@@ -139,13 +139,24 @@ class Pool:
         """Its first token came."""
         self.fleet.prefilled(request_id, replica_name, self.route.slo_ttft_seconds, now)
 
-    def vacate(self, request_id: str, replica_name: str, now: float, *, trouble: bool, abandoned: bool = False) -> None:
-        """It ended on that replica; with `trouble` the replica is left alone for a moment.
+    def vacate(
+        self,
+        request_id: str,
+        replica_name: str,
+        now: float,
+        *,
+        trouble: bool,
+        abandoned: bool = False,
+        full: bool = False,
+    ) -> None:
+        """It ended on that replica; with `trouble` that is left alone for a moment, as saturated if it is `full`.
 
         An `abandoned` prompt frees a vLLM at once, while Ollama reads it to its end.
         """
         reads_on = abandoned and self.route.engine is EngineType.OLLAMA
-        self.fleet.vacate(request_id, replica_name, now, trouble=trouble, reads_on=reads_on)
+        self.fleet.vacate(request_id, replica_name, now, reads_on=reads_on)
+        if trouble:
+            self.fleet.shun(replica_name, Reason.SATURATED if full else Reason.BACKEND_ERROR, now)
 
     @property
     def capacity(self) -> Capacity:

@@ -201,12 +201,16 @@ class Prefilled:
 
 @dataclass(frozen=True, slots=True)
 class Vacate:
-    """It is done there; `trouble` when that failed it, `abandoned` when it was stopped before its end."""
+    """It is done there; `trouble` when that failed it, `abandoned` when it was stopped before its end.
+
+    `full` when the trouble is that it takes no more.
+    """
 
     place: Place
     backend: str
     trouble: bool
     abandoned: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

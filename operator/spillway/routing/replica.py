@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from spillway.routing.outcomes import Reason
+
 HEAD_PROGRESS_AT_MOST: Final = 0.9
 
 
@@ -81,6 +83,7 @@ class Replica:
     """A number by which gateways that share replicas order those that are equally free, each its own way."""
     ready: bool = True
     shunned_until: float = 0.0
+    shunned_because: Reason = Reason.BACKEND_ERROR
     head_since: float = 0.0
     pending_tokens: int = 0
     resident_tokens: int = 0

@@ -196,7 +196,7 @@ def _again(
 ) -> Step:
     """The attempt failed before its first byte: free what it held and try elsewhere. Saturation is no `failure`."""
     failed = state
-    state, freed = _free(state, served=served, trouble=True, abandoned=abandoned)
+    state, freed = _free(state, served=served, trouble=True, abandoned=abandoned, full=not failure)
     commands = (*first, CancelTimer(failed.attempt), *freed)
     if state.dispatches >= MAX_DISPATCHES:
         state = replace(state, reason=Reason.BACKEND_ERROR)
@@ -272,10 +272,12 @@ def _nothing(state: State, _event: Event, _now: float) -> Step:
     return state, ()
 
 
-def _free(state: State, *, served: bool, trouble: bool, abandoned: bool = False) -> tuple[State, tuple[Command, ...]]:
+def _free(
+    state: State, *, served: bool, trouble: bool, abandoned: bool = False, full: bool = False
+) -> tuple[State, tuple[Command, ...]]:
     """Give back the replica or the money of this attempt: law 2, 3 and 5 in one place."""
     if state.replica is not None:
-        return replace(state, replica=None), (Vacate(Place.LOCAL, state.replica, trouble, abandoned),)
+        return replace(state, replica=None), (Vacate(Place.LOCAL, state.replica, trouble, abandoned, full),)
     offer = _the(state.offer)
     vacate = Vacate(Place.CLOUD, offer.name, trouble)
     if not served:
