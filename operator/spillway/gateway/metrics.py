@@ -6,6 +6,7 @@ Names and units: https://prometheus.io/docs/practices/naming/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -19,6 +20,16 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One metric for those who look for it."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    documentation: str
+
+
 class Metrics:
     """What is counted; `monotonic` counts seconds."""
 
@@ -27,6 +38,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._monotonic = monotonic
         self._registry = CollectorRegistry()
+        self.listed: list[Listed] = []
+        """All that a gateway can say."""
         self._requests = self._counter(
             "spillway_requests",
             "Requests that ended, by where they were served, why, and how they ended.",
@@ -133,11 +146,14 @@ class Metrics:
         return generate_latest(self._registry)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        self.listed.append(Listed(f"{name}_total", "counter", labels, documentation))
         return Counter(name, documentation, labels, registry=self._registry)
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        self.listed.append(Listed(name, "gauge", labels, documentation))
         return Gauge(name, documentation, labels, registry=self._registry)
 
     def _histogram(self, name: str, documentation: str) -> Histogram:
         labels = ("deployment", "place")
+        self.listed.append(Listed(name, "histogram", labels, documentation))
         return Histogram(name, documentation, labels, buckets=_SECONDS, registry=self._registry)
