@@ -16,7 +16,7 @@ from spillway.advisor.figures import Figures
 from spillway.advisor.flowchart import TRIGGER_FIRST_TOKEN_MILLISECONDS
 from spillway.advisor.latency import CLOUD_ROUND_TRIP_MILLISECONDS
 from spillway.advisor.needs import DataResidency, Needs
-from spillway.advisor.people import CERTIFICATIONS, SETUP_HOURS, WEEKLY_HOURS, missing, people, team_scale
+from spillway.advisor.people import CERTIFICATIONS, SETUP_HOURS, SKILLS, WEEKLY_HOURS, missing, people, team_scale
 
 API_BELOW_TOKENS: Final = 500_000_000
 SELF_HOST_ABOVE_TOKENS: Final = 1_000_000_000
@@ -225,7 +225,7 @@ def _people(needs: Needs, _: Figures) -> Iterator[Reason]:
     lacking = people(missing(needs.team, scale.minimum))
     if lacking != "nobody":
         hours = f"{SETUP_HOURS[0]}-{SETUP_HOURS[1]} h to set up, {WEEKLY_HOURS[0]}-{WEEKLY_HOURS[1]} h a week"
-        text = f"{lacking} missing; it takes {hours} for one server, and more for a service"
+        text = f"{lacking} missing; it asks for {', '.join(SKILLS)}, and for one server {hours}"
         yield Reason(criterion="people", figure=figure, says=_API, weight=2, text=text)
     else:
         text = "there are enough people to run it"
