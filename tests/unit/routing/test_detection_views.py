@@ -152,6 +152,19 @@ def test_what_is_no_number_is_found_across_seams_too(texts: tuple[str, ...]) -> 
     assert inspect(said(*texts), BOTH) in {"detector:google-key", "detector:email"}
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("look: N", "DE1LTU1NS0yNjcx\nWhat now?"),
+        ("hey", "NDE1LTU", "1NS0yNjcx."),
+        ("hey", "NDE1LTU", "1NS0yNjcx", "What now?"),
+    ],
+)
+def test_words_before_and_behind_do_not_hide_what_is_encoded_and_cut(texts: tuple[str, ...]) -> None:
+    assert base64.b64encode(b"415-555-2671") == b"NDE1LTU1NS0yNjcx"
+    assert inspect(said(*texts), BOTH) == "detector:phone"
+
+
 def noise(count: int) -> bytes:
     return random.Random(7).randbytes(count)
 
