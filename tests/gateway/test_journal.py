@@ -156,6 +156,20 @@ async def test_a_container_that_is_started_again_settles_what_its_predecessor_ow
     assert second.identity == first.identity
 
 
+async def test_a_second_crash_finds_what_the_first_one_left(tmp_path: Path, store: MemoryStore) -> None:
+    identities = set()
+    for key in ("a", "b", "c"):
+        journal = Journal(tmp_path, "pod-a")
+        identities.add(journal.identity)
+        await reserve(ledger_on(journal, store), key, 1000)
+        crash(journal)
+
+    await ledger_on(Journal(tmp_path, "pod-a"), store).exchange()
+
+    assert len(identities) == 1
+    assert (store.account().spent_micros, store.account().leased_micros) == (3000, 0)
+
+
 async def test_what_was_reported_before_the_crash_is_not_reported_again(tmp_path: Path, store: MemoryStore) -> None:
     first = Journal(tmp_path, "pod-a")
     ledger = ledger_on(first, store)
