@@ -88,6 +88,7 @@ def step(percent):
 UNAUTHORIZED = ended(10, {"reason": "Unauthorized", "message": "name a token"})
 LOST = ended(14, {"reason": "ConnectionLost", "message": "cut"})
 SUCCEEDED = pod(*[step(percent) for percent in STEPS], ended(0, COMPLETE), phase="Succeeded")
+UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
 
 
@@ -122,6 +123,13 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
             (job(),),
             f"False OOMKilled: exit code 137{RETRIED}",
             id="an end in the kubelet's words",
+        ),
+        pytest.param((pod(conditions=(UNSCHEDULABLE,)),), (job(),), "False Unschedulable: 0/1 nodes", id="no node"),
+        pytest.param(
+            (pod(conditions=(UNSCHEDULABLE | {"message": UNBOUND},)),),
+            (job(),),
+            "False Pending: the claim chat-models has no volume yet",
+            id="no volume yet",
         ),
         pytest.param(
             (pod({"waiting": {"reason": "ErrImagePull", "message": "no such image"}}),),

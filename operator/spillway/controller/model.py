@@ -35,6 +35,8 @@ _STALLED = frozenset(
         "ChecksumMismatch",
     }
 )
+# In the scheduler's words, of which a moment is usual.
+_UNBOUND = "unbound immediate PersistentVolumeClaims"
 _GIB, _MIB = 1024**3, 1024**2
 
 
@@ -130,6 +132,8 @@ def _look(pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None, *,
     if failure is not None:
         return _Look(no(kind, *failure), status)
     trouble = None if any(map(_is_running, containers)) else last_failure(pods, None)
+    if trouble is not None and _UNBOUND in trouble.message:
+        return _Look(no(kind, Reason.PENDING, f"the claim {cache.claim} has no volume yet"), status)
     if trouble is not None:
         return _Look(no(kind, trouble.reason, trouble.message), status)
     if by_ollama:
