@@ -117,7 +117,8 @@ class Peers:
         now = self._now()
         for desk in self._desks():
             desk.pool.fleet.tell(name, models.get(desk.route.name), now)
-            desk.pump()
+            if desk.pool.held:
+                desk.pump()
 
 
 async def _read(session: aiohttp.ClientSession, url: str) -> bytes:

@@ -62,7 +62,7 @@ class Scraper:
                 for desk, replica, address in self._due():
                     asking.create_task(self._ask(desk, replica, address))
                 for desk in self._desks():
-                    if desk.pool.fleet.forget_old(self._now()):
+                    if desk.pool.fleet.forget_old(self._now()) and desk.pool.held:
                         desk.pump()
                 await asyncio.sleep(LOOK_EVERY_SECONDS)
 

@@ -178,6 +178,7 @@ def test_a_peers_work_counts_until_it_is_read_or_the_peer_says_otherwise() -> No
     assert made.fleet.elsewhere()["a"] == Load(8000, 3, 9000)
     backlog = {load[3].name: load[0] for load in made.fleet.loads(0.0)}
     assert backlog == {"a": pytest.approx(8000 * made.predictor.seconds_per_token), "b": 0.0}
+    assert {load[3].name: load[1] for load in made.fleet.loads(0.0)} == {"a": 3, "b": 0}
     later = {load[3].name: load[0] for load in made.fleet.loads(0.5)}
     assert later["a"] == pytest.approx(backlog["a"] - 0.5)
     assert not made.fleet.forget_old(0.9)
