@@ -83,9 +83,10 @@ def ledger_on(journal: Journal, store: MemoryStore) -> Ledger:
 
 
 async def reserve(ledger: Ledger, key: str, micros: int) -> None:
+    before = ledger.open_reservations
     asking = asyncio.create_task(ledger.reserve(key, micros))
     await asyncio.sleep(0)
-    if not asking.done() and ledger.free_micros < micros:
+    if ledger.open_reservations == before:
         await ledger.exchange()
     await asking
 
