@@ -25,7 +25,7 @@ SILENT_SECONDS: Final = 1.0
 """A peer that says nothing keeps its last share for so long."""
 STALE_SECONDS: Final = 3.0
 """An engine's metrics say nothing of now when they are older: that is no sign of saturation, and is ignored."""
-METRICS: Final = "metrics"
+METRICS: Final = "the engine's metrics"
 
 Seen = tuple[float, int, int, Replica]
 """A replica at one moment, as it is chosen: seconds of prefill before it, its requests, its place among equals."""
