@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from spillway.api.v1alpha1 import EngineType
+from spillway.api.v1alpha1 import Detector, EngineType
 from spillway.gateway import answers
 from spillway.gateway.admission import Facts, Timings, admit
 from spillway.gateway.answers import Answer
@@ -19,6 +19,7 @@ from spillway.gateway.session import Session
 from spillway.gateway.upstream import Upstreams
 from spillway.gateway.usable import is_usable
 from spillway.routing import ollama
+from spillway.routing.detection.inspect import inspect
 from spillway.routing.facts import Classified, Endpoint, Intake, Route
 from spillway.routing.intake import parse
 from spillway.routing.messages import Record
@@ -46,6 +47,8 @@ class Handler:
         self._upstreams = upstreams
         self._record = record
         self._now = now
+        # patterns are compiled when they are first used, which is not to be while somebody waits
+        inspect({}, frozenset(Detector))
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises BadRequest for what cannot be served as it is."""

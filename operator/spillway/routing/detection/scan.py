@@ -20,21 +20,20 @@ ALL: Final[tuple[Detector, ...]] = (
     *keys.DETECTORS,
 )
 NAMES: Final = frozenset(detector.name for detector in ALL)
-_MEMORY_BYTES: Final = 64 << 20
+_SET_MEMORY_BYTES: Final = 32 << 20
 """Of the automata that RE2 builds as it goes: enough that a set never gives up, which it would do without a word."""
+_PATTERN_MEMORY_BYTES: Final = 2 << 20
+"""The same of each pattern, which out of memory goes on more slowly."""
 
 
 class Scanner:
     """The detectors of some families, compiled. Safe to share among threads."""
 
     def __init__(self, families: Collection[str]) -> None:
-        options = re2.Options()
-        options.encoding = re2.Options.Encoding.LATIN1
-        options.max_mem = _MEMORY_BYTES
         self._detectors = tuple(detector for detector in ALL if detector.family.value in families)
         patterns = [detector.pattern.encode("latin-1") for detector in self._detectors]
-        self._compiled = tuple(re2.compile(pattern, options) for pattern in patterns)
-        self._set = re2.Set.SearchSet(options)
+        self._compiled = tuple(re2.compile(pattern, _options(_PATTERN_MEMORY_BYTES)) for pattern in patterns)
+        self._set = re2.Set.SearchSet(_options(_SET_MEMORY_BYTES))
         for pattern in patterns:
             self._set.Add(pattern)
         self._set.Compile()
@@ -61,3 +60,10 @@ class Scanner:
             if detector.accepts(Candidate(text, start, end, text[start:end].replace(b"\x1f", b""))):
                 return True
             at = max(end, at + 1)
+
+
+def _options(memory_bytes: int) -> re2.Options:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = memory_bytes
+    return options
