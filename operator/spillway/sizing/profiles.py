@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -45,6 +46,8 @@ class AcceleratorProfile(Facts):
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     runtime_class_name: str = ""
+    # Dollars for an hour of one device, or of what one replica takes where there is none. Absent: nothing is reckoned.
+    hourly_cost: Decimal | None = Field(default=None, ge=0, le=100_000, allow_inf_nan=False)
 
     @property
     def has_accelerator(self) -> bool:
