@@ -254,8 +254,10 @@ async def installed(control_plane: ControlPlane, kinds: KubeAPI) -> AsyncIterato
 
 
 MAY = (
-    ("operator", "yes", ("patch", "llmdeployments.spillway.dev", "-A")),
+    ("operator", "no", ("patch", "llmdeployments.spillway.dev", "-A")),
     ("operator", "yes", ("patch", "llmdeployments.spillway.dev", "--subresource=status", "-A")),
+    ("operator", "yes", ("list", "storageclasses.storage.k8s.io")),
+    ("operator", "no", ("create", "storageclasses.storage.k8s.io")),
     ("operator", "yes", ("create", "llmledgers.spillway.dev", "-A")),
     ("operator", "yes", ("bind", "clusterroles/spillway-gateway")),
     ("operator", "no", ("bind", "clusterroles/cluster-admin")),
