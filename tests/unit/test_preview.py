@@ -68,6 +68,40 @@ def test_json_holds_what_the_table_shows_in_bytes():
     assert told["weightsAlone"]["deviceGigabytes"] == 8
 
 
+def test_cost_stands_beside_sizing_in_the_table_and_in_json():
+    printed = plan(SAMPLES / "chat.yaml").output
+    for said in (
+        "$1.40 an hour, $1,008.00 a month: 2 replicas of 1 x l4-24gb",
+        "the most by the roofline",
+        "$7.50 a million tokens at openai, gpt-4o",
+        "4.48M tokens a day",
+        "with requests of 500 and answers of 1000 tokens",
+    ):
+        assert said in printed
+    (told,) = json.loads(plan(SAMPLES / "chat.yaml", "-o", "json").output)
+    cost = told["cost"]
+    assert (cost["hourlyUsd"], cost["monthlyUsd"], cost["cloudUsdPerMillionTokens"]) == ("1.40", "1008.00", "7.50")
+    assert cost["breakEvenTokensPerDay"] == 4_480_000
+    for share in cost["localUsdPerMillionTokens"]:
+        at_all = 33.60 * 10**6 / (cost["mostTokensPerDay"] * share["utilizationPercent"] / 100)
+        assert float(share["usd"]) == pytest.approx(at_all, abs=0.005)
+
+
+def test_cost_says_what_it_lacks():
+    printed = plan("-", stdin=with_spec(accelerator={"profile": "cpu"}, engine={"type": "Ollama"})).output
+    assert "not known: state hourlyCost in the profile cpu" in printed
+    assert "no target of fallback states a price" in printed
+
+
+def test_a_break_even_that_cannot_be_reached_is_told():
+    document = yaml.safe_load((SAMPLES / "chat.yaml").read_text())
+    document["spec"]["fallback"]["targets"][0]["price"] = {
+        "inputPerMillionTokens": "0.01",
+        "outputPerMillionTokens": "0.01",
+    }
+    assert "more than that: the target always costs less" in plan("-", stdin=yaml.safe_dump(document)).output
+
+
 def test_yaml_is_the_manifests_and_nothing_else():
     printed = plan(SAMPLES / "chat.yaml", "-o", "yaml", "-n", "team").output
     objects = list(yaml.safe_load_all(printed))

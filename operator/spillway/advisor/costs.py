@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
-
-from spillway.advisor.prices import ListPrice
+from typing import Final, Protocol
 
 DAYS_A_MONTH: Final = 30
 HOURS_A_MONTH: Final = 24 * DAYS_A_MONTH
@@ -17,6 +15,22 @@ SECONDS_A_MONTH: Final = 3600 * HOURS_A_MONTH
 MILLION: Final = 1_000_000
 ROUGHLY_EQUAL: Final = Decimal("0.10")
 """Two amounts are roughly equal when the smaller is within this share of the bigger."""
+
+
+class Rates(Protocol):
+    """What tokens cost, in dollars for a million: of a price list, or of an object's own target."""
+
+    @property
+    def input_usd_per_million(self) -> Decimal:
+        """Of a prompt."""
+
+    @property
+    def cached_usd_per_million(self) -> Decimal:
+        """Of a prompt's tokens that the provider found in its cache."""
+
+    @property
+    def output_usd_per_million(self) -> Decimal:
+        """Of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +56,7 @@ def cents(dollars: Decimal) -> Decimal:
     return dollars.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
 
 
-def blended_usd_per_million(price: ListPrice, mix: Mix) -> Decimal:
+def blended_usd_per_million(price: Rates, mix: Mix) -> Decimal:
     """Dollars for a million tokens of this `mix`."""
     plain = mix.input_tokens - mix.cached_input_tokens
     dollars = (
@@ -58,7 +72,7 @@ def tokens_usd(tokens: int, usd_per_million: Decimal) -> Decimal:
     return tokens * usd_per_million / MILLION
 
 
-def cloud_usd(tokens: int, price: ListPrice, mix: Mix) -> Decimal:
+def cloud_usd(tokens: int, price: Rates, mix: Mix) -> Decimal:
     """Dollars for `tokens` of this `mix` at an API."""
     return tokens_usd(tokens, blended_usd_per_million(price, mix))
 

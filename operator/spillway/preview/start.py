@@ -12,8 +12,10 @@ import orjson
 import yaml
 from rich.console import Console
 
+from spillway.advisor.running import Running, running, usual_mix
 from spillway.api.v1alpha1 import LLMDeployment, MemoryCheck
 from spillway.errors import DoesNotFit, InvalidObject, InvalidSetting
+from spillway.preview.cost import cost_mapping, cost_table
 from spillway.preview.files import named, read_deployments
 from spillway.preview.words import mapping, table
 from spillway.render import Manifest, RenderSettings, render_deployment, render_namespace
@@ -66,9 +68,12 @@ def run(settings: PreviewSettings) -> None:
     if settings.output is Output.TABLE:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
         for deployment, (plan, _) in zip(deployments, planned, strict=True):
-            console.print(table(deployment, plan))
+            console.print(table(deployment, plan), cost_table(_running(deployment, plan)), "")
     if settings.output is Output.JSON:
-        plans = [mapping(deployment, plan) for deployment, (plan, _) in zip(deployments, planned, strict=True)]
+        plans = [
+            {**mapping(deployment, plan), "cost": cost_mapping(_running(deployment, plan))}
+            for deployment, (plan, _) in zip(deployments, planned, strict=True)
+        ]
         print(orjson.dumps(plans, option=orjson.OPT_INDENT_2).decode())  # noqa: T201 - what the command is for
     refusal = next((problem for _, problem in planned if problem is not None), None)
     if refusal is None and (settings.manifests or settings.output is Output.YAML):
@@ -109,6 +114,10 @@ def _plan(deployment: LLMDeployment, profiles: Profiles, requests: int) -> tuple
         return shown, named(name, problem)
     except InvalidObject as problem:
         raise named(name, problem) from problem
+
+
+def _running(deployment: LLMDeployment, plan: Plan) -> Running:
+    return running(deployment, plan, deployment.spec.replicas, usual_mix(plan.context_length))
 
 
 def _profiles(path: Path | None) -> Profiles:

@@ -35,7 +35,7 @@ def table(deployment: LLMDeployment, plan: Plan) -> RenderableType:
         parts.append(_memory(plan))
     if plan.warning is not None:
         parts.append(Text(f"does not fit: {plan.warning}", style="yellow", overflow="fold"))
-    return Group(*parts, Text())
+    return Group(*parts)
 
 
 def mapping(deployment: LLMDeployment, plan: Plan) -> Mapping[str, object]:
