@@ -118,7 +118,8 @@ def fields() -> str:
     rows = ["| field | |", "| --- | --- |"]
     for name, field in AuditLine.model_fields.items():
         assert field.description, f"{name} says nothing of itself"
-        rows.append(f"| `{name}` | {field.description} |")
+        described = " ".join(field.description.split())
+        rows.append(f"| `{name}` | {described} |")
     return "\n".join(rows)
 
 
