@@ -181,11 +181,7 @@ class Pool:
 
     def _served(self, turns: list[_Turn], now: float) -> tuple[Entry, Verdict] | None:
         """The earliest expiry for which a replica is open and has room."""
-        lines = [
-            ((moment, serial, entry, turn) for moment, serial, entry in _order(turn))
-            for turn in turns
-            if turn.open_replicas
-        ]
+        lines = [_line(turn) for turn in turns if turn.open_replicas]
         for _, _, entry, turn in islice(heapq.merge(*lines, key=lambda place: place[:2]), LOOK_AHEAD):
             tokens = entry.held.prompt_tokens + self.fleet.output_tokens(entry.held)
             for _, _, _, replica in turn.open_replicas:
@@ -278,6 +274,12 @@ class Pool:
             if target.name in targets and self.targets.takes(target):
                 return Cloud(target.name, reason)
         return None
+
+
+def _line(turn: _Turn) -> Iterator[tuple[float, int, Entry, _Turn]]:
+    """One group in its order; a generator of its own, so that each entry keeps the turn of its own group."""
+    for moment, serial, entry in _order(turn):
+        yield moment, serial, entry, turn
 
 
 def _order(turn: _Turn) -> Iterator[tuple[float, int, Entry]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routing_values import SPILL_REASONS, TARGET, route
 from spillway.routing.facts import Route
@@ -287,3 +289,39 @@ def test_a_hold_leaves_the_cloud_the_time_that_it_takes_at_its_slower() -> None:
 def test_every_route_has_its_own_pool() -> None:
     made: Route = route(slo_ttft_seconds=0.5)
     assert Pool(made).route.slo_ttft_seconds == 0.5
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([(), ("openai",), ("other",), ("other", "openai")]),
+            st.integers(1, 20_000),
+            st.booleans(),
+            st.floats(0, 0.5),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(0, 3),
+    st.lists(st.floats(0.01, 3), max_size=4),
+)
+def test_a_verdict_never_opens_what_is_not_open_to_its_own_request(
+    asked: list[tuple[tuple[str, ...], int, bool, float]], replicas: int, waits: list[float]
+) -> None:
+    made = pool(*(f"r{number}" for number in range(replicas)), targets=(TARGET, replace(TARGET, name="other")))
+    requests: dict[str, Held] = {}
+    now = 0.0
+    for number, (targets, tokens, streams, pause) in enumerate(asked):
+        now += pause
+        request = held(f"q{number}", arrived=now, tokens=tokens, streams=streams, targets=targets)
+        requests[request.request_id] = request
+        made.ask(request)
+    for wait in (0.0, *waits):
+        now += wait
+        _verdicts_are_open(drain(made, now, requests), requests)
+
+
+def _verdicts_are_open(verdicts: dict[str, Verdict], requests: dict[str, Held]) -> None:
+    for request_id, verdict in verdicts.items():
+        if isinstance(verdict, Cloud):
+            assert verdict.target in requests[request_id].targets
