@@ -14,7 +14,7 @@ from spillway.routing.outcomes import Reason
 from spillway.routing.replica import Load
 from spillway.routing.scraped import EngineLoad
 from spillway.routing.shares import Work
-from spillway.routing.verdicts import Local
+from spillway.routing.verdicts import Cloud, Local
 from spillway.routing.waiting import Held
 
 
@@ -74,6 +74,7 @@ class Storm:
         while (answer := self.pool.next(self.now)) is not None:
             name, verdict = answer
             self.open.remove(name)
+            assert not isinstance(verdict, Cloud) or verdict.target in self.asked[name].targets
             if isinstance(verdict, Local):
                 self.pool.occupy(self.asked[name], verdict.replica, self.now)
                 self.placed[name] = verdict.replica
