@@ -70,17 +70,18 @@ class Desk:
             return
         self._pumping = True
         try:
-            while (found := self.pool.next(self.now())) is not None:
+            while (found := self.pool.next(now := self.now())) is not None:
                 request_id, verdict = found
                 self._askers.pop(request_id).decided(verdict)
         finally:
             self._pumping = False
-        self._set_alarm()
+        self._set_alarm(now)
 
-    def _set_alarm(self) -> None:
+    def _set_alarm(self, looked_at: float) -> None:
+        """The next moment after the one at which nothing was to be said: one that passed since is not lost."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        moment = self.pool.next_wake(self.now())
+        moment = self.pool.next_wake(looked_at)
         if moment is not None:
             self._alarm = asyncio.get_running_loop().call_later(max(0.0, moment - self.now()), self.pump)
