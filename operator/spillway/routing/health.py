@@ -89,7 +89,7 @@ def failed(health: Health, request_id: str, trouble: Trouble, now: float, jitter
 def _shut_seconds(trouble: Trouble, trips: int, jitter: float) -> float:
     refused = trouble.status in REFUSED
     base, most = (REFUSED_SECONDS, MOST_SECONDS) if refused else (SHUT_SECONDS, SHUT_MOST_SECONDS)
-    own = min(most, base * 2 ** min(trips, 16)) * (1.0 - 0.5 * jitter)
+    own = min(most, base * 2.0 ** min(trips, 16)) * (1.0 - 0.5 * jitter)
     stated = _stated(trouble)
     return own if stated is None else max(own, stated * (1.0 + 0.1 * jitter))
 
