@@ -28,6 +28,20 @@ demo: $(READY) ## the main job on this machine: a real control plane, simulated 
 test: $(READY) ## the whole suite (ARGS="-k name")
 	@$(BIN)/python -m pytest $(ARGS)
 
+E2E := PYTHONPATH=tests $(BIN)/python -m e2e
+
+e2e: $(READY) ## the stories on a real kind cluster (ARGS="-k spills"; KEEP=1 leaves the cluster)
+	@$(E2E) test $(ARGS)
+
+kind-up: $(READY) ## a kind cluster with Spillway on it, images and all
+	@$(E2E) up
+
+kind-down: $(READY) ## remove it
+	@$(E2E) down
+
+kind-demo: $(READY) ## the main job on that cluster
+	@$(E2E) demo $(ARGS)
+
 bench-operator: $(READY) ## the operator's speed and quiet, beside a bare client (ARGS="--objects 100")
 	@$(BIN)/python -m bench.operator $(ARGS)
 
@@ -52,9 +66,10 @@ LOCK := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.1
 lock: $(READY) ## resolve requirements.lock anew, and the image's parts of it
 	@$(LOCK) pyproject.toml --extra demo --group dev -U -o requirements.lock
 	@$(LOCK) pyproject.toml --constraint requirements.lock -U -o operator/requirements.lock
+	@printf 'cryptography\nopenai\n' | $(LOCK) - --constraint requirements.lock -U -o e2e/images/engine/requirements.lock
 	@echo 'hatchling>=1.27' | $(LOCK) - -U -o operator/build-requirements.lock
 
 clean: ## remove what was made here (the cache of built binaries stays: ~/.cache/spillway)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup demo test bench-operator check format generate verify lock clean
+.PHONY: help setup demo test e2e kind-up kind-down kind-demo bench-operator check format generate verify lock clean

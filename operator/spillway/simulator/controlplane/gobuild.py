@@ -30,7 +30,7 @@ class Programs:
     version: str
     """The beginning of the name of their directory in the cache."""
     source: Path
-    """The directory of go.mod and go.sum."""
+    """The directory of go.mod and go.sum, and of the sources of programs of our own."""
     packages: Mapping[str, str]
     """The Go package of each program."""
     ldflags: Callable[[str], str]
@@ -58,7 +58,7 @@ GO_CURE = (
 def key(programs: Programs) -> str:
     """Names one set of programs: another version, dependency or flag gives another key."""
     digest = sha256()
-    for part in (programs.source / "go.mod", programs.source / "go.sum"):
+    for part in _files(programs):
         digest.update(part.read_bytes())
     for program, package in programs.packages.items():
         digest.update(f"{program} {package} {programs.ldflags(program)}\n".encode())
@@ -93,8 +93,16 @@ def _prepare(programs: Programs, source: Path, into: Path) -> None:
     """Make the directories; the installed package may be read-only, and Go wants to write beside go.mod."""
     for directory in (source, into):
         directory.mkdir(parents=True, exist_ok=True)
-    for name in ("go.mod", "go.sum"):
-        (source / name).write_bytes((programs.source / name).read_bytes())
+    for part in _files(programs):
+        copy = source / part.relative_to(programs.source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(part.read_bytes())
+
+
+def _files(programs: Programs) -> list[Path]:
+    """What a build reads of the source directory."""
+    source = programs.source
+    return [source / "go.mod", source / "go.sum", *sorted(source.rglob("*.go"))]
 
 
 @asynccontextmanager

@@ -46,14 +46,15 @@ async def _settled_usd(stage: Stage) -> Decimal:
     async def still() -> bool:
         nonlocal last
         found = await stage.api.get(f"{GROUP_PATH}/llmledgers/chat")
-        before, last = last, _held_usd(found)
+        before, last = last, held_usd(found)
         return before == last
 
     await until("the ledger to settle", still, SETTLE_SECONDS)
     return last
 
 
-def _held_usd(ledger: dict[str, object]) -> Decimal:
+def held_usd(ledger: dict[str, object]) -> Decimal:
+    """What an LLMLedger holds as spent, with what gateways have leased of it."""
     status = ledger.get("status")
     if not isinstance(status, dict):
         return Decimal(0)

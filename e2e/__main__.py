@@ -1,0 +1,70 @@
+"""`python -m e2e up|down|test|demo`: the cluster with Spillway on it, and what is told on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from e2e import cluster, demo, docker, release
+from e2e.images.build import build_all
+from e2e.shell import CACHE, ROOT, CommandFailed, say
+from spillway.errors import SetupError
+
+USAGE = "usage: python -m e2e up | down | demo | test [arguments of pytest]"
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the first argument names; the exit code."""
+    match arguments:
+        case ["up"]:
+            up()
+        case ["down"]:
+            down()
+        case ["demo", *options]:
+            up()
+            return demo.run(options)
+        case ["test", *options]:
+            return _test(options)
+        case _:
+            sys.stderr.write(f"{USAGE}\n")
+            return 2
+    return 0
+
+
+def up() -> None:
+    """Bring up what is not there yet: Docker, the cluster, the images in it, Spillway."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    docker.start()
+    images = build_all()
+    if not cluster.exists():
+        cluster.create()
+    cluster.load(*images)
+    release.install()
+
+
+def down() -> None:
+    """Remove the cluster, and stop Docker if it was started for it."""
+    cluster.delete()
+    docker.stop()
+
+
+def _test(options: list[str]) -> int:
+    found = cluster.KUBECONFIG.exists() and cluster.exists()
+    try:
+        up()
+        say("the stories begin")
+        return int(pytest.main([str(ROOT / "e2e" / "stories"), "-v", "--durations=0", *options]))
+    finally:
+        if not found and not os.environ.get("KEEP"):
+            say("taking the cluster down; KEEP=1 leaves it")
+            down()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (SetupError, CommandFailed) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)

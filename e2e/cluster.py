@@ -1,0 +1,146 @@
+"""One kind cluster: made, asked, and removed. Its kubeconfig is a file of its own; ~/.kube is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from subprocess import CompletedProcess
+from typing import Any, TypeAlias, TypeVar
+
+import yaml
+
+from e2e import docker, programs
+from e2e.offline import node_image
+from e2e.offline.versions import KIND, KUBERNETES
+from e2e.shell import CACHE, ROOT, attempt, run, say
+
+NAME = "spillway"
+KUBECONFIG = CACHE / "kubeconfig"
+STOCK_NODE = f"kindest/node:{KUBERNETES}"
+GPU_PRODUCT = "NVIDIA-L4"
+
+_CONFIG = {
+    "kind": "Cluster",
+    "apiVersion": "kind.x-k8s.io/v1alpha4",
+    "nodes": [{"role": "control-plane", "labels": {"nvidia.com/gpu.product": GPU_PRODUCT}}],
+    "kubeadmConfigPatches": [
+        # Kubernetes 1.35 and newer refuse to start on cgroup v1 unless told otherwise; on v2 it changes nothing.
+        "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\nfailCgroupV1: false\n"
+    ],
+}
+Object: TypeAlias = dict[str, Any]
+T = TypeVar("T")
+
+
+def node() -> str:
+    """The image of the node: SPILLWAY_NODE_IMAGE, else kind's own where a registry answers, else one made here.
+
+    Raises:
+        SetupError: it has to be made here, and cannot.
+    """
+    if named := os.environ.get("SPILLWAY_NODE_IMAGE"):
+        say(f"node image: {named}, as SPILLWAY_NODE_IMAGE says")
+        return named
+    if docker.registry_answers():
+        say(f"node image: {STOCK_NODE}")
+        return STOCK_NODE
+    say("no image registry answers: the node is made of Debian packages and Go modules")
+    return node_image.build()
+
+
+def exists() -> bool:
+    """Whether the cluster is there."""
+    return NAME in attempt(programs.kind(), "get", "clusters").stdout.split()
+
+
+def create() -> None:
+    """Make the cluster, and wait until it schedules pods and resolves names.
+
+    Raises:
+        SetupError, CommandFailed: it could not be made.
+    """
+    image = node()
+    say(f"kind {KIND} creates the cluster")
+    config = json.dumps(_CONFIG)
+    where = ["--name", NAME, "--kubeconfig", str(KUBECONFIG)]
+    run(programs.kind(), "create", "cluster", *where, "--image", image, "--config", "-", "--wait", "180s", stdin=config)
+    # Ready is said before pods can be made: a pod needs its namespace's account, and everything here needs names.
+    kubectl("wait", "-n", "default", "--for=create", "serviceaccount/default", "--timeout=60s")
+    kubectl("rollout", "status", "-n", "kube-system", "deployment/coredns", "--timeout=180s")
+    say("cluster is up")
+
+
+def delete() -> None:
+    """Remove the cluster, if it is there."""
+    run(programs.kind(), "delete", "cluster", "--name", NAME, "--kubeconfig", KUBECONFIG)
+
+
+def load(*images: str) -> None:
+    """Put images of Docker's into the node."""
+    run(programs.kind(), "load", "docker-image", *images, "--name", NAME)
+
+
+def kubectl_words() -> list[str]:
+    """How a command line of kubectl begins."""
+    return [str(programs.kubectl()), "--kubeconfig", str(KUBECONFIG)]
+
+
+def kubectl(*arguments: str | os.PathLike[str], stdin: str | None = None, timeout_seconds: float = 300.0) -> str:
+    """What kubectl prints.
+
+    Raises:
+        CommandFailed: it failed.
+    """
+    words = [str(argument) for argument in arguments]
+    return run(*kubectl_words(), *words, stdin=stdin, timeout_seconds=timeout_seconds)
+
+
+def try_kubectl(*arguments: str) -> CompletedProcess[str]:
+    """Like `kubectl`, for who looks at the exit code."""
+    return attempt(*kubectl_words(), *arguments, timeout_seconds=120.0)
+
+
+def apply(*objects: Object, namespace: str = "default") -> None:
+    """Apply objects as `kubectl apply` does."""
+    kubectl("apply", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(objects, sort_keys=False))
+
+
+def get(kind: str, name: str, namespace: str = "default") -> Object | None:
+    """One object, None where there is none."""
+    text = kubectl("get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "json")
+    return json.loads(text) if text.strip() else None
+
+
+def items(kind: str, namespace: str = "default", selector: str = "") -> list[Object]:
+    """Objects of a namespace."""
+    options = ["-l", selector] if selector else []
+    listed: list[Object] = json.loads(kubectl("get", kind, "-n", namespace, *options, "-o", "json"))["items"]
+    return listed
+
+
+def helm(*arguments: str) -> str:
+    """What Helm prints; what it keeps is kept in the cache.
+
+    Raises:
+        CommandFailed: it failed.
+    """
+    kept = CACHE / "helm"
+    own = {f"HELM_{name}_HOME": str(kept / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
+    return run(programs.helm(), *arguments, "--kubeconfig", str(KUBECONFIG), env=own, cwd=ROOT)
+
+
+def until(what: str, found: Callable[[], T], seconds: float = 60.0) -> T:
+    """Poll until `found` gives something true, and return that.
+
+    Raises:
+        AssertionError: time is up; with the last thing that it gave.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        last = found()
+        if last:
+            return last
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s until {what}; the last answer was {last!r}"
+        time.sleep(0.25)

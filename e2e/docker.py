@@ -1,0 +1,158 @@
+"""Docker, the machine's own or one that is started for the cluster and stopped after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from functools import cache
+from pathlib import Path
+
+from e2e.offline import debian
+from e2e.offline.versions import DOCKER_SUITE
+from e2e.shell import CACHE, CommandFailed, attempt, run, say
+from spillway.errors import SetupError
+
+REGISTRY = "https://registry-1.docker.io/v2/"
+OWN = CACHE / "docker"
+_PID = CACHE / "dockerd.pid"
+_FIREWALL = CACHE / "iptables.before"
+_START_SECONDS = 60.0
+
+
+@cache
+def registry_answers() -> bool:
+    """Whether the registry with the images of kind and Python answers itself, not something on the way to it."""
+    try:
+        with urllib.request.urlopen(REGISTRY, timeout=5) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as refused:
+        headers = refused.headers  # 401: it wants a token for everything
+    except (OSError, ValueError):
+        return False
+    return headers.get("Docker-Distribution-Api-Version") is not None
+
+
+def docker(*arguments: str | Path, stdin: str | None = None) -> str:
+    """What the Docker client prints.
+
+    Raises:
+        CommandFailed: it failed.
+    """
+    # Where a Docker has no BuildKit of its own, its client looks for a plugin and fails without: the old builder does.
+    return run(_client(), *arguments, stdin=stdin, env={"DOCKER_BUILDKIT": "1" if _has_buildkit() else "0"})
+
+
+def has_image(name: str) -> bool:
+    """Whether Docker holds an image."""
+    return attempt(_client(), "image", "inspect", name).returncode == 0
+
+
+def start() -> None:
+    """Make sure that Docker answers: start one from Debian's packages where none does.
+
+    Raises:
+        SetupError: there is none and it cannot be started.
+    """
+    if attempt(_client(), "info").returncode == 0:
+        return
+    if registry_answers() and shutil.which("dockerd"):
+        raise SetupError("Docker does not answer: start it, or say where it is by DOCKER_HOST")
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise SetupError(
+            "there is no Docker here; one can be started without installing it by root on Debian or Ubuntu"
+        )
+    _start_own()
+
+
+def stop() -> None:
+    """End the Docker that `start` started, if it did, and leave the network as it was before."""
+    if not _PID.exists():
+        return
+    say("stopping the Docker that was started for this")
+    attempt(_client(), "network", "rm", "kind")
+    pid = int(_PID.read_text())
+    _end(pid)
+    attempt("ip", "link", "delete", "docker0")
+    if _FIREWALL.exists():
+        attempt("iptables-restore", stdin=_FIREWALL.read_text(), env=_environment())
+        _FIREWALL.unlink()
+    _PID.unlink()
+
+
+def _start_own() -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if not (OWN / "usr/sbin/dockerd").exists():
+        say("unpacking Docker from Debian's packages")
+        debian.unpack(DOCKER_SUITE, ("docker.io", "docker-cli", "containerd"), OWN)
+        missing = [name for name in ("iptables", "runc") if _found(name) is None]
+        if missing:
+            libraries = ("libip4tc2", "libip6tc2", "libxtables12", "libnftnl11", "libmnl0", "libnfnetlink0")
+            debian.unpack("stable", (*missing, *libraries, "libnetfilter-conntrack3", "libseccomp2"), CACHE / "tools")
+    say("starting Docker")
+    _FIREWALL.write_text(attempt("iptables-save", env=_environment()).stdout)
+    with (CACHE / "dockerd.log").open("ab") as log:
+        process = subprocess.Popen(
+            [OWN / "usr/sbin/dockerd", "--data-root", CACHE / "docker-data"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **_environment()},
+            start_new_session=True,
+        )
+    _PID.write_text(str(process.pid))
+    deadline = time.monotonic() + _START_SECONDS
+    while attempt(_client(), "info").returncode != 0:
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = (CACHE / "dockerd.log").read_text(errors="replace")[-2000:]
+            stop()
+            raise SetupError(f"Docker did not start:\n{tail}")
+        time.sleep(0.5)
+
+
+def _end(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    try:
+        os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # where it is our own child
+            os.kill(pid, 0)
+            time.sleep(0.2)
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _environment() -> dict[str, str]:
+    tools = CACHE / "tools"
+    libraries = [str(path) for path in sorted(tools.glob("usr/lib/*-linux-gnu"))]
+    environment = {
+        "PATH": ":".join([os.environ["PATH"], f"{OWN}/usr/bin", f"{OWN}/usr/sbin", f"{tools}/usr/sbin", "/usr/sbin"])
+    }
+    if libraries:
+        environment["LD_LIBRARY_PATH"] = ":".join(libraries)
+        environment["XTABLES_LIBDIR"] = f"{libraries[0]}/xtables"
+    return environment
+
+
+def _found(program: str) -> str | None:
+    return shutil.which(program, path=_environment()["PATH"])
+
+
+def _client() -> str:
+    found = _found("docker")
+    return found or "docker"
+
+
+@cache
+def _has_buildkit() -> bool:
+    try:
+        return attempt(_client(), "buildx", "version").returncode == 0
+    except (CommandFailed, OSError):
+        return False

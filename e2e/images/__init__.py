@@ -1,0 +1,1 @@
+"""The images that the stories run: Spillway's own, the simulators', and a real Ollama's."""

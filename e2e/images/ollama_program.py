@@ -1,0 +1,54 @@
+"""Ollama's program, built from the Go module that ollama/go.mod pins."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from e2e import programs
+from e2e.offline import debian
+from e2e.offline.versions import BASE_SUITE
+from e2e.shell import CACHE, run, say
+from spillway.errors import SetupError
+
+VERSION = "0.17.4"
+MODULE = "github.com/ollama/ollama"
+MODULES = Path(__file__).parent / "ollama"
+
+# Go leaves folders called "vendor" out of a module, and llama.cpp keeps three headers in one: two are packages of
+# Debian's, the third comes with a Go module that wraps it.
+_HEADERS = ("nlohmann-json3-dev", "libstb-dev")
+_MINIAUDIO = "github.com/gen2brain/malgo"
+
+
+def build() -> Path:
+    """The program, without the libraries that make it fast: a model of 2 MB needs none.
+
+    Raises:
+        SetupError: there is no Go, or no C++ compiler.
+        CommandFailed: it cannot be built.
+    """
+    digest = hashlib.sha256((MODULES / "go.sum").read_bytes()).hexdigest()[:12]
+    folder = CACHE / f"ollama-{VERSION}-{digest}"
+    program = folder / "ollama"
+    if program.exists():
+        return program
+    if shutil.which("g++") is None:
+        raise SetupError("a real Ollama is built once: it needs a C++ compiler, g++, on the PATH")
+    go = programs.go()
+    say(f"building Ollama {VERSION}, once")
+    headers = folder / "headers"
+    debian.unpack(BASE_SUITE, _HEADERS, headers)
+    environment = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+    run(go, "mod", "download", _MINIAUDIO, cwd=MODULES, env=environment)
+    source = Path(run(go, "list", "-m", "-f", "{{.Dir}}", _MINIAUDIO, cwd=MODULES, env=environment).strip())
+    include = headers / "usr" / "include"
+    (include / "miniaudio").mkdir(exist_ok=True)
+    shutil.copy(source / "miniaudio.h", include / "miniaudio")
+    part = folder / f".ollama.{os.getpid()}"
+    flags = ["-trimpath", "-ldflags", f"-s -w -X={MODULE}/version.Version={VERSION}"]
+    run(go, "build", *flags, "-o", part, MODULE, cwd=MODULES, env={**environment, "CGO_CPPFLAGS": f"-I{include}"})
+    part.replace(program)
+    return program

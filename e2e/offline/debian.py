@@ -1,0 +1,70 @@
+"""Debian packages without installing any: unpacked beside each other, or bootstrapped into a root file system."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from e2e.shell import attempt, run, say
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def mirror() -> str:
+    """The mirror that this machine's apt is set up for."""
+    told = attempt("apt-get", "indextargets", "--format", "$(REPO_URI)").stdout.split()
+    return next((url for url in told if "security" not in url), "http://deb.debian.org/debian")
+
+
+def unpack(suite: str, packages: Sequence[str], into: Path) -> None:
+    """Unpack packages of a suite below `into`; nothing of the machine's own packages or lists is touched."""
+    work = into.with_name(f"{into.name}.apt")
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
+    options = {
+        "Dir::Etc::sourcelist": work / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "Dir::State::lists": work / "lists",
+        "Dir::Cache": work / "cache",
+        "APT::Sandbox::User": "root",
+    }
+    apt = ["apt-get", "-qq", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+    run(*apt, "update")
+    run(*apt, "download", *packages, cwd=work)
+    into.mkdir(parents=True, exist_ok=True)
+    for package in sorted(work.glob("*.deb")):
+        run("dpkg-deb", "-x", package, into)
+    shutil.rmtree(work)
+
+
+def bootstrap(suite: str, packages: Sequence[str], archive: Path) -> None:
+    """Make a tar archive of a small root file system of a suite; does nothing where it is there."""
+    if archive.exists():
+        return
+    say(f"debootstrap {suite}")
+    root = archive.with_suffix(".root")
+    shutil.rmtree(root, ignore_errors=True)
+    program, env = _debootstrap(archive.parent)
+    run(program, "--variant=minbase", f"--include={','.join(packages)}", suite, root, mirror(), env=env)
+    for waste in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+        shutil.rmtree(root / waste, ignore_errors=True)
+        (root / waste).mkdir(parents=True)
+    part = archive.with_suffix(".part")
+    run("tar", "-C", root, "--numeric-owner", "-cf", part, ".")
+    part.replace(archive)
+    shutil.rmtree(root)
+
+
+def _debootstrap(folder: Path) -> tuple[str, dict[str, str]]:
+    """The machine's own debootstrap, or one that is unpacked: it is a shell script."""
+    if found := shutil.which("debootstrap", path=os.environ["PATH"] + ":/usr/sbin"):
+        return found, {}
+    own = folder / "debootstrap"
+    if not own.exists():
+        unpack("stable", ("debootstrap",), own)
+    return str(own / "usr/sbin/debootstrap"), {"DEBOOTSTRAP_DIR": str(own / "usr/share/debootstrap")}

@@ -1,0 +1,77 @@
+"""What every story stands on, and what is told when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+from e2e import cluster, release
+from e2e.shell import CommandFailed
+from e2e.stories.world import Team, offer_gpus, open_cloud, open_hub
+
+GPUS = 8
+_TEAMS: list[Team] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stage() -> None:
+    """A node that says that it has GPUs, and a cloud that records."""
+    offer_gpus(GPUS)
+    open_cloud()
+    open_hub()
+
+
+@pytest.fixture
+def team() -> Iterator[Team]:
+    """A namespace of the story's own."""
+    team = Team()
+    _TEAMS.append(team)
+    team.open()
+    yield team
+    team.close()
+    _TEAMS.remove(team)
+
+
+@pytest.fixture
+def another_team() -> Iterator[Team]:
+    """A second namespace."""
+    team = Team()
+    _TEAMS.append(team)
+    team.open()
+    yield team
+    team.close()
+    _TEAMS.remove(team)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """When a story fails, put its objects, events and logs into the report."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for team in _TEAMS:
+            report.sections.append((f"namespace {team.name}", _told_of(team.name)))
+        report.sections.append(("operator", _log(release.NAMESPACE, "deployment/spillway-operator")))
+    return report
+
+
+def _told_of(namespace: str) -> str:
+    asked: list[Callable[[], str]] = [
+        lambda: cluster.kubectl("get", "llmdep,pods,deployments,jobs,pvc,llmledgers", "-n", namespace, "-o", "wide"),
+        lambda: cluster.kubectl("get", "llmdep", "-n", namespace, "-o", "yaml"),
+        lambda: cluster.kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp"),
+        lambda: _log(namespace, "deployment/spillway-gateway"),
+    ]
+    told = []
+    for ask in asked:
+        try:
+            told.append(ask())
+        except CommandFailed as failed:
+            told.append(str(failed))
+    return "\n".join(told)
+
+
+def _log(namespace: str, what: str) -> str:
+    try:
+        return cluster.kubectl("logs", "-n", namespace, what, "--tail=60")
+    except CommandFailed as failed:
+        return str(failed)

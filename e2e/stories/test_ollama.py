@@ -1,0 +1,40 @@
+"""A real Ollama, with a model of random weights from a claim."""
+
+from __future__ import annotations
+
+from e2e.cluster import until
+from e2e.stories.world import Team, deployment, on_ollama, put_model, spilling
+
+
+def test_a_real_ollama_answers_streams_is_saturated_and_spills(team: Team) -> None:
+    put_model(team)
+    team.apply(deployment(**on_ollama(slo={"timeToFirstTokenMilliseconds": 500}, **spilling())))
+    team.until_serving("chat")
+    answer = team.ask("chat", max_tokens=12).seen[0]
+    assert answer["done"]
+    assert answer["headers"]["x-spillway-backend"].startswith("local/")
+    streamed = team.ask("chat", max_tokens=12, stream=True).seen[0]
+    assert streamed["done"]
+    assert streamed["pieces"] > 1
+    crowd = team.ask("chat", max_tokens=1500, count=16, parallel=16, stream=True)
+    assert crowd.lost() == []
+    assert set(crowd.backends()) == {"local", "cloud"}
+    assert "Saturated" in crowd.reasons()
+    assert team.ask("chat").backends() == ["local"]
+
+
+def test_a_switch_from_vllm_to_ollama_prunes_what_vllm_left(team: Team) -> None:
+    put_model(team)
+    team.apply(deployment())
+    team.until_serving("chat")
+    before = {pod["metadata"]["name"] for pod in team.pods("engine")}
+    team.patch("llmdep/chat", {"spec": {**on_ollama(), "cache": None}})
+    until("vLLM's pods are gone", lambda: not before & {pod["metadata"]["name"] for pod in team.pods("engine")})
+    team.until_serving("chat")
+    service = team.get("service", "chat-engine")
+    assert service
+    assert [port["port"] for port in service["spec"]["ports"]] == [11434]
+    assert len(team.items("deployments", "app.kubernetes.io/component=engine")) == 1
+    answer = team.ask("chat").seen[0]
+    assert answer["done"]
+    assert answer["headers"]["x-spillway-backend"].startswith("local/")

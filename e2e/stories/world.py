@@ -1,0 +1,346 @@
+"""What a story has: a namespace of its own with a caller in it, its objects, and the recording cloud."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from e2e import cluster, release
+from e2e.cluster import Object, until
+from e2e.images.build import ENGINE, OLLAMA
+
+CALLER = (Path(__file__).parent / "caller.py").read_text()
+MODEL = "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"
+CLOUD_KEY = "sk-recorded"
+CLOUD_NAMESPACE = "recording"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+SECURE = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+@dataclass(slots=True)
+class Answers:
+    """What callers saw, one entry a request."""
+
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+    def backends(self) -> list[str]:
+        """local, cloud or nothing, for each."""
+        return [one.get("headers", {}).get("x-spillway-backend", "").partition("/")[0] for one in self.seen]
+
+    def reasons(self) -> set[str]:
+        """Every reason that was given."""
+        return {one.get("headers", {}).get("x-spillway-reason", "") for one in self.seen}
+
+    def lost(self) -> list[dict[str, Any]]:
+        """Those that were neither answered whole nor told when to come back."""
+        return [one for one in self.seen if not one["done"] and not _told_when(one)]
+
+
+def _told_when(one: dict[str, Any]) -> bool:
+    return one["status"] == 503 and "retry-after" in one["headers"]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Requests that go on while something else happens."""
+
+    process: subprocess.Popen[str]
+
+    def end(self) -> Answers:
+        """Wait until it is over; what was seen."""
+        out, said = self.process.communicate(timeout=180)
+        assert self.process.returncode == 0, said
+        return Answers([json.loads(line) for line in out.splitlines()])
+
+
+class Team:
+    """A namespace, in the words of those who work in it."""
+
+    def __init__(self, name: str = "", labels: dict[str, str] | None = None) -> None:
+        self.name = name or f"team-{secrets.token_hex(3)}"
+        self._labels = {**RESTRICTED, **(labels or {})}
+
+    def open(self) -> None:
+        """Make it, with the key and the CA of the recording cloud, and with a pod to call from."""
+        cluster.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": self._labels}}
+        )
+        self.apply(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cloud"}, "stringData": {"api-key": CLOUD_KEY}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cloud-ca"}, "data": {"ca.crt": cloud_ca()}},
+            pod("caller", ["sleep", "infinity"]),
+        )
+        self.until_ready("pod/caller")
+
+    def close(self) -> None:
+        """Remove it with all that is in it, without waiting."""
+        cluster.kubectl("delete", "namespace", self.name, "--wait=false", "--ignore-not-found")
+
+    def apply(self, *objects: Object) -> None:
+        """`kubectl apply` in this namespace."""
+        cluster.apply(*objects, namespace=self.name)
+
+    def patch(self, what: str, change: Object) -> None:
+        """`kubectl patch --type=merge`."""
+        cluster.kubectl("patch", "-n", self.name, what, "--type=merge", "-p", json.dumps(change))
+
+    def delete(self, *what: str) -> None:
+        """`kubectl delete`, without waiting."""
+        cluster.kubectl("delete", "-n", self.name, *what, "--wait=false")
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """One object, None where there is none."""
+        return cluster.get(kind, name, self.name)
+
+    def items(self, kind: str, selector: str = "") -> list[Object]:
+        """The objects of a kind."""
+        return cluster.items(kind, self.name, selector)
+
+    def pods(self, component: str) -> list[Object]:
+        """The pods of the gateway or of engines that are not on their way out."""
+        found = self.items("pods", f"app.kubernetes.io/component={component}")
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def until_ready(self, what: str, seconds: float = 90.0) -> None:
+        """Wait for the condition Ready."""
+        cluster.kubectl("wait", "-n", self.name, "--for=condition=Ready", what, f"--timeout={seconds:.0f}s")
+
+    def until_serving(self, name: str, replicas: int = 1, seconds: float = 120.0) -> None:
+        """Wait until the object says Ready, as many replicas answer, and the gateway takes requests."""
+
+        def serving() -> bool:
+            found = self.get("llmdep", name) or {}
+            status = found.get("status", {})
+            told = condition(found, "Ready").get("status") == "True" and status.get("readyReplicas") == replicas
+            return told and any(condition(pod, "Ready").get("status") == "True" for pod in self.pods("gateway"))
+
+        until(f"{name} serves with {replicas}", serving, seconds)
+
+    def until_shown(self, name: str, reason: str, seconds: float = 30.0) -> str:
+        """Wait until the line of `kubectl get llmdep` has the reason; the line."""
+
+        def line() -> str:
+            shown = cluster.kubectl("get", "llmdep", name, "-n", self.name, "--no-headers")
+            return shown if reason in shown.split() else ""
+
+        return until(f"kubectl get llmdep {name} shows {reason}", line, seconds)
+
+    def ask(self, model: str, prompt: str = "Hello", **options: Any) -> Answers:
+        """Send requests from the namespace's caller to the Service of the model, and wait for their answers."""
+        return self.send(model, prompt, **options).end()
+
+    def send(
+        self,
+        model: str,
+        prompt: str = "Hello",
+        *,
+        max_tokens: int = 8,
+        stream: bool = False,
+        service: str = "",
+        **order: Any,
+    ) -> Traffic:
+        """Begin to send requests; `order` is as in caller.py."""
+        body = {"model": model, "max_tokens": max_tokens, "stream": stream}
+        body["messages"] = [{"role": "user", "content": prompt}]
+        url = f"http://{service or model}.{self.name}.svc.cluster.local/v1/chat/completions"
+        text = json.dumps({"url": url, "body": body, **order})
+        return Traffic(
+            subprocess.Popen(
+                [
+                    *(*cluster.kubectl_words(), "exec", "-i", "-n", self.name),
+                    *("caller", "--", "python", "-c", CALLER, text),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+
+    def in_flight(self) -> float:
+        """Requests that replicas work on, as the gateway's metrics say."""
+        script = "import urllib.request as u; print(u.urlopen('http://spillway-gateway/metrics').read().decode())"
+        text = cluster.kubectl("exec", "-n", self.name, "caller", "--", "python", "-c", script)
+        lines = [line for line in text.splitlines() if line.startswith("spillway_in_flight_requests{")]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def can_connect(self, pod_name: str, host: str, port: int) -> bool:
+        """Whether a TCP connection comes about from a pod."""
+        script = f"import socket; socket.create_connection(({host!r}, {port}), 3).close()"
+        tried = cluster.try_kubectl("exec", "-n", self.name, pod_name, "--", "python", "-c", script)
+        refused = any(word in tried.stderr for word in ("timed out", "refused", "unreachable", "gaierror"))
+        assert tried.returncode == 0 or refused, tried.stderr
+        return tried.returncode == 0
+
+
+def condition(found: Object, kind: str) -> Object:
+    """A condition of an object, empty where it has none of that type."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == kind), {})
+
+
+def pod(name: str, command: list[str], **spec: Any) -> Object:
+    """A pod of the simulators' image that the restricted Pod Security Standard admits."""
+    container = {"name": name, "image": ENGINE, "imagePullPolicy": "Never", "command": command}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "fsGroup": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{**container, "securityContext": SECURE}],
+            **spec,
+        },
+    }
+
+
+def deployment(name: str = "chat", *, engine: Object | None = None, **spec: Any) -> Object:
+    """An LLMDeployment on the simulated engine, which loads in a second."""
+    environment = [{"name": "SPILLWAY_SIMULATED_LOAD_SECONDS", "value": "1"}]
+    return {
+        "apiVersion": "spillway.dev/v1alpha1",
+        "kind": "LLMDeployment",
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"uri": MODEL},
+            "engine": {"image": ENGINE, "env": environment, **(engine or {})},
+            "accelerator": {"profile": "l4-24gb"},
+            "cache": {"mode": "Ephemeral"},
+            **spec,
+        },
+    }
+
+
+def on_ollama(**spec: Any) -> Object:
+    """The fields of a spec that serves the tiny model, on the claim `models`, by a real Ollama."""
+    return {
+        "model": {"uri": "pvc://models/tiny.gguf", "parameters": "1M"},
+        "engine": {"type": "Ollama", "image": OLLAMA, "env": []},
+        "accelerator": {"profile": "cpu"},
+        "resources": {"cpu": "1", "memory": "1Gi"},
+        "contextLength": 2048,
+        **spec,
+    }
+
+
+def put_model(team: Team) -> None:
+    """Put the tiny model of the image onto a claim."""
+    script = "cp /model/tiny.gguf /models/ && ls -l /models"
+    copies = pod("put-model", ["/bin/sh", "-c", script], restartPolicy="Never")
+    copies["spec"]["containers"][0] |= {"image": OLLAMA, "volumeMounts": [{"name": "models", "mountPath": "/models"}]}
+    copies["spec"]["volumes"] = [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "models"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
+    }
+    team.apply(claim, copies)
+    where = ("-n", team.name, "pod/put-model")
+    cluster.kubectl("wait", *where, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+
+
+def spilling(limit: str = "1.00", **target: Any) -> Object:
+    """The fields of a spec that lets what is Internal spill to the recording cloud."""
+    cloud = {
+        "name": "cloud",
+        "provider": "OpenAICompatible",
+        "baseURL": f"https://{release.CLOUD_HOST}:{release.CLOUD_PORT}/v1",
+        "caBundleRef": {"name": "cloud-ca", "key": "ca.crt"},
+        "secretRef": {"name": "cloud", "key": "api-key"},
+        "model": "gpt-4o",
+        "price": {"inputPerMillionTokens": "2.50", "outputPerMillionTokens": "10.00"},
+        **target,
+    }
+    return {
+        "dataPolicy": {"defaultClass": "Internal", "mayLeave": ["Internal", "Public"]},
+        "fallback": {"mode": "Enabled", "targets": [cloud]},
+        "budget": {"limit": limit, "window": "Day"},
+        "access": {"mode": "None"},
+    }
+
+
+def offer_gpus(count: int) -> None:
+    """Have the node's status offer so many GPUs, as a device plugin would."""
+    node = cluster.kubectl("get", "nodes", "-o", "name").strip()
+    offered = f'{{"status":{{"capacity":{{"nvidia.com/gpu":"{count}"}}}}}}'
+    cluster.kubectl("patch", node, "--subresource=status", "--type=merge", "-p", offered)
+
+
+def open_hub() -> None:
+    """Bring up a model hub beside the cloud, with the repository of the samples."""
+    script = (
+        "import asyncio; from spillway.simulator.hub import Hub; "
+        "from spillway.simulator.demo.repository import repositories\n"
+        "async def main():\n"
+        f"  async with Hub(repositories('{MODEL}'), host='0.0.0.0', port={release.HUB_PORT}):\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())"
+    )
+    hub = pod("hub", ["python", "-c", script])
+    hub["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": release.HUB_PORT}, "periodSeconds": 1}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "hub"},
+        "spec": {"selector": {"app": "hub"}, "ports": [{"port": release.HUB_PORT}]},
+    }
+    cluster.apply(hub, service, namespace=CLOUD_NAMESPACE)
+    cluster.kubectl("wait", "-n", CLOUD_NAMESPACE, "--for=condition=Ready", "pod/hub", "--timeout=60s")
+
+
+def open_cloud() -> None:
+    """Bring up the recording cloud, in a namespace of its own."""
+    labels = {"name": CLOUD_NAMESPACE, "labels": RESTRICTED}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": labels})
+    command = ["python", "-m", "spillway.simulator.cloud", "--host", "0.0.0.0", "--port", str(release.CLOUD_PORT)]
+    command += ["--name", release.CLOUD_HOST, "--directory", "/data", "--price", "gpt-4o=2.50,10.00"]
+    cloud = pod("cloud", command, volumes=[{"name": "data", "emptyDir": {}}])
+    container = cloud["spec"]["containers"][0]
+    container["env"] = [{"name": "SPILLWAY_SIMULATED_API_KEY", "value": CLOUD_KEY}]
+    container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    container["readinessProbe"] = {"tcpSocket": {"port": release.CLOUD_PORT}, "periodSeconds": 1}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "cloud"},
+        "spec": {"selector": {"app": "cloud"}, "ports": [{"port": release.CLOUD_PORT}]},
+    }
+    cluster.apply(cloud, service, namespace=CLOUD_NAMESPACE)
+    where = ("-n", CLOUD_NAMESPACE)
+    cluster.kubectl("wait", *where, "--for=condition=Ready", "pod/cloud", "--timeout=60s")
+
+
+def in_cloud(script: str) -> str:
+    """What a script prints that is run beside the cloud's files, which are in /data."""
+    return cluster.kubectl("exec", "-n", CLOUD_NAMESPACE, "cloud", "--", "python", "-c", script)
+
+
+def cloud_ca() -> str:
+    """The certificate that the recording cloud is trusted by."""
+    return in_cloud("print(open('/data/ca.crt').read())")
+
+
+def cloud_holds(marker: str) -> bool:
+    """Whether these bytes were ever sent to the cloud."""
+    script = "from pathlib import Path; from spillway.simulator.cloud.recorder import contains; "
+    return in_cloud(script + f"print(contains(Path('/data'), {marker.encode()!r}))").strip() == "True"
+
+
+def cloud_bill_micros() -> int:
+    """What the cloud has billed so far, in micro-dollars."""
+    return int(json.loads(in_cloud("print(open('/data/bill.json').read())"))["micros"])
