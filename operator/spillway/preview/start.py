@@ -13,10 +13,11 @@ import yaml
 from rich.console import Console
 
 from spillway.advisor.running import Running, running, usual_mix
+from spillway.api.documents import named
 from spillway.api.v1alpha1 import LLMDeployment, MemoryCheck
 from spillway.errors import DoesNotFit, InvalidObject, InvalidSetting
 from spillway.preview.cost import cost_mapping, cost_table
-from spillway.preview.files import named, read_deployments
+from spillway.preview.files import read_deployments
 from spillway.preview.words import mapping, table
 from spillway.render import Manifest, RenderSettings, render_deployment, render_namespace
 from spillway.settings import OperatorSettings
