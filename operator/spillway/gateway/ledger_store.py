@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from spillway.api.v1alpha1 import API_VERSION, LLMLedger, LLMLedgerStatus, Tranche
+from spillway.api.v1alpha1 import API_VERSION, LLMLedger
 from spillway.errors import ClusterError, Conflict, LedgerConflict, LedgerUnreachable
-from spillway.gateway.account import Account, Lease
 from spillway.gateway.kube import Json, KubeClient
+from spillway.gateway.ledger_object import account_of, status_of
 from spillway.gateway.store import Snapshot
-from spillway.routing.budget import micros, usd
+from spillway.routing.budget import usd
 
 FIELD_MANAGER: Final = "spillway-gateway"
 
@@ -42,7 +41,7 @@ class KubeLedgerStore:
                 "window": snapshot.account.window.value,
                 "timeZone": str(snapshot.account.time_zone),
             },
-            "status": _status(snapshot.account).model_dump(mode="json", by_alias=True, exclude_none=True),
+            "status": status_of(snapshot.account).model_dump(mode="json", by_alias=True, exclude_none=True),
         }
         try:
             return _snapshot(await self._client.put(f"{self._path}/{name}/status", body, fieldManager=FIELD_MANAGER))
@@ -54,28 +53,4 @@ class KubeLedgerStore:
 
 def _snapshot(obj: Json) -> Snapshot:
     ledger = LLMLedger.model_validate(obj)
-    status = ledger.status or LLMLedgerStatus()
-    account = Account(
-        limit_micros=micros(ledger.spec.limit),
-        window=ledger.spec.window,
-        time_zone=ZoneInfo(ledger.spec.time_zone),
-        window_start=status.window_start,
-        window_end=status.window_end,
-        spent_micros=micros(status.spent) if status.spent is not None else 0,
-        leases={tranche.gateway: Lease(micros(tranche.amount), tranche.renewed) for tranche in status.tranches},
-        gateways=status.gateways,
-    )
-    return Snapshot(version=ledger.metadata.resource_version or "", account=account)
-
-
-def _status(account: Account) -> LLMLedgerStatus:
-    return LLMLedgerStatus(
-        window_start=account.window_start,
-        window_end=account.window_end,
-        spent=usd(account.spent_micros),
-        tranches=tuple(
-            Tranche(gateway=holder, amount=usd(lease.amount_micros), renewed=lease.renewed)
-            for holder, lease in account.leases.items()
-        ),
-        gateways=account.gateways,
-    )
+    return Snapshot(version=ledger.metadata.resource_version or "", account=account_of(ledger.spec, ledger.status))
