@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spillway.api.v1alpha1 import DataClass, LLMDeployment, LLMDeploymentStatus, PlanStatus, parse_deployment
-from spillway.controller.model import Model, arrange, may_download, model_of
+from spillway.controller.model import Model, arrange, model_of
 from spillway.controller.objects import Object, Ref, text_at
 from spillway.errors import InvalidObject
 from spillway.render import RenderSettings, render_deployment
 from spillway.routing.compile import compile_route
 from spillway.routing.facts import CompileSettings, Route
+from spillway.sizing.models import ModelFacts
 from spillway.sizing.plan import GIB, Plan, plan_deployment
 from spillway.sizing.profiles import Profiles
 
@@ -60,19 +61,15 @@ def desire(
 
     That depends on what exists already, `children` and `pods`, as far as the engine waits for its model.
     """
+    return Desires(policy).of(body, ceiling, children, pods)
+
+
+def previous_status(body: Mapping[str, object]) -> LLMDeploymentStatus:
+    """The status as it is; one that cannot be read (another version wrote it) counts as none."""
     try:
-        deployment = parse_deployment(body)
-    except InvalidObject as problem:
-        return Desired(problem=problem)
-    route = compile_route(deployment, ceiling, policy.routes)
-    model = model_of(deployment, children, pods, deployment.status or LLMDeploymentStatus())
-    try:
-        plan, is_sized = _plan(deployment, policy.profiles, model)
-        wanted, kept = arrange(model, render_deployment(deployment, plan, policy.render), children)
-    except InvalidObject as problem:
-        return Desired(deployment, route, problem=problem, model=model)
-    shown = plan_status(plan) if is_sized else None
-    return Desired(deployment, route, shown, wanted, warning=plan.warning, model=model, kept=kept)
+        return LLMDeploymentStatus.model_validate(body.get("status") or {})
+    except ValueError:
+        return LLMDeploymentStatus()
 
 
 def _plan(deployment: LLMDeployment, profiles: Profiles, model: Model) -> tuple[Plan, bool]:
@@ -90,6 +87,40 @@ def _plan(deployment: LLMDeployment, profiles: Profiles, model: Model) -> tuple[
     return plan_deployment(deployment.model_copy(update={"spec": spec}), profiles), False
 
 
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """All that an object can come to; which of it is wanted now depends on how far its model is."""
+
+    plan: Plan
+    is_sized: bool
+    manifests: tuple[Object, ...]
+
+
+@dataclass(slots=True)
+class _Known:
+    """One object as it was read last, and what was rendered of it then, for what was known of its model."""
+
+    spec: object
+    ceiling: str | None
+    deployment: LLMDeployment
+    route: Route
+    model: tuple[bool, ModelFacts | None] | None = None
+    rendered: _Rendered | InvalidObject | None = None
+
+    def render(self, model: Model, policy: Policy) -> _Rendered:
+        """The manifests; raises InvalidObject."""
+        if self.rendered is None or self.model != (model.is_there, model.facts):
+            self.model = (model.is_there, model.facts)
+            try:
+                plan, is_sized = _plan(self.deployment, policy.profiles, model)
+                self.rendered = _Rendered(plan, is_sized, render_deployment(self.deployment, plan, policy.render))
+            except InvalidObject as problem:
+                self.rendered = problem
+        if isinstance(self.rendered, InvalidObject):
+            raise self.rendered
+        return self.rendered
+
+
 class Desires:
     """`desire`, remembered for the objects that were asked about last: most passes find the spec as it was.
 
@@ -99,7 +130,7 @@ class Desires:
     def __init__(self, policy: Policy, at_most: int = 512) -> None:
         self._policy = policy
         self._at_most = at_most
-        self._known: dict[str, tuple[object, str | None, Desired]] = {}
+        self._known: dict[str, _Known] = {}
 
     def of(
         self,
@@ -108,17 +139,31 @@ class Desires:
         children: Sequence[Object] = (),
         pods: Sequence[Object] = (),
     ) -> Desired:
-        """As `desire`; where it depends on more than spec and ceiling, nothing is remembered."""
-        if may_download(body):
-            return desire(body, ceiling, self._policy, children, pods)
+        """As `desire`."""
+        try:
+            known = self._recall(body, ceiling)
+        except InvalidObject as problem:
+            return Desired(problem=problem)
+        deployment, route = known.deployment, known.route
+        model = model_of(deployment, children, pods, previous_status(body))
+        try:
+            rendered = known.render(model, self._policy)
+            wanted, kept = arrange(model, rendered.manifests, children)
+        except InvalidObject as problem:
+            return Desired(deployment, route, problem=problem, model=model)
+        shown = plan_status(rendered.plan) if rendered.is_sized else None
+        return Desired(deployment, route, shown, wanted, warning=rendered.plan.warning, model=model, kept=kept)
+
+    def _recall(self, body: Mapping[str, object], ceiling: str | None) -> _Known:
         uid, spec = text_at(body, "metadata", "uid"), body.get("spec")
         known = self._known.pop(uid, None)
-        if known is None or known[:2] != (spec, ceiling):
-            known = (spec, ceiling, desire(body, ceiling, self._policy))
+        if known is None or (known.spec, known.ceiling) != (spec, ceiling):
+            deployment = parse_deployment(body)
+            known = _Known(spec, ceiling, deployment, compile_route(deployment, ceiling, self._policy.routes))
         self._known[uid] = known
         if len(self._known) > self._at_most:
             del self._known[next(iter(self._known))]
-        return known[2]
+        return known
 
 
 def effective_classes(route: Route) -> tuple[DataClass, ...]:

@@ -11,7 +11,7 @@ import structlog
 
 from spillway.api.v1alpha1 import API_VERSION, DataClass, LLMDeploymentStatus, LLMLedger
 from spillway.controller.conditions import ConditionType, find
-from spillway.controller.desire import Desired, Desires, Policy, readable
+from spillway.controller.desire import Desired, Desires, Policy, previous_status, readable
 from spillway.controller.events import events_of
 from spillway.controller.model import is_of_component
 from spillway.controller.objects import (
@@ -226,7 +226,7 @@ class Reconciler:
             await self._cluster.apply_status(desired)
         except NotFound:
             return  # deleted meanwhile
-        for event in events_of(body, _previous(body), status, self._clock()):
+        for event in events_of(body, previous_status(body), status, self._clock()):
             logger.info("told", object=str(ref), reason=event["reason"], message=event["message"])
             await self._say(event)
 
@@ -263,7 +263,7 @@ def _facts(
     return Facts(
         key=key,
         generation=generation if isinstance(generation, int) else 0,
-        previous=_previous(observed.body or {}),
+        previous=previous_status(observed.body or {}),
         deployment=desired.deployment,
         problem=desired.problem or refusal,
         warning=desired.warning,
@@ -292,14 +292,6 @@ def _ledger(body: Object | None) -> LLMLedger | None:
         return None
 
 
-def _previous(body: Mapping[str, object]) -> LLMDeploymentStatus:
-    """The status as it is; one that cannot be read (another version wrote it) counts as none."""
-    try:
-        return LLMDeploymentStatus.model_validate(body.get("status") or {})
-    except ValueError:
-        return LLMDeploymentStatus()
-
-
 def _misinformed(
     bodies: Sequence[Object], shared: Sequence[Object], may_leave: Mapping[str, tuple[DataClass, ...]]
 ) -> tuple[Key, ...]:
@@ -308,7 +300,7 @@ def _misinformed(
     truth = route_ready(workload_of(gateway))
     keys = []
     for body in bodies:
-        ref, told = ref_of(body), _previous(body)
+        ref, told = ref_of(body), previous_status(body)
         route = find(told.conditions, ConditionType.ROUTE_READY)
         if route is None:
             continue  # its first pass is still to come
