@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from e2e import cluster
 from e2e.images.build import SPILLWAY
 from e2e.shell import say
@@ -23,12 +25,12 @@ def values() -> list[str]:
         "image.repository": repository,
         "image.tag": tag,
         "image.pullPolicy": "Never",
-        "egress.allowedHosts": f"{{{CLOUD_HOST}}}",
-        "egress.cidrs": f"{{{PODS},{SERVICES}}}",
+        "egress.allowedHosts": [CLOUD_HOST],
+        "egress.cidrs": [PODS, SERVICES],
         "models.hubEndpoint": f"http://hub.recording.svc.cluster.local:{HUB_PORT}",
-        "operator.resyncSeconds": "30",
+        "operator.resyncSeconds": 30,
     }
-    return [word for name, value in settings.items() for word in ("--set-string", f"{name}={value}")]
+    return [word for name, value in settings.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
 
 
 def install(*more: str) -> None:

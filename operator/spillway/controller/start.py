@@ -82,6 +82,8 @@ async def _watch(operator: Operator, settings: OperatorSettings) -> None:
     health = f"http://{settings.health_host}:{settings.health_port}/healthz" if settings.health_port else None
     await kopf.operator(
         registry=registry(clusterwide=not settings.namespaces),
+        # Else kopf names itself after its user, and ends where /etc/passwd has none: in its own container.
+        identity="spillway-operator",  # type: ignore[arg-type]  # kopf keeps this kind of string to itself
         memo=kopf.Memo(operator=operator),
         standalone=True,
         clusterwide=not settings.namespaces,

@@ -1,0 +1,28 @@
+"""How the operator's process starts."""
+
+from __future__ import annotations
+
+import getpass
+from typing import NoReturn
+
+import kopf
+import pytest
+
+from spillway.controller.start import _watch
+from spillway.settings import OperatorSettings
+
+
+async def test_it_starts_as_a_user_that_has_no_name(monkeypatch: pytest.MonkeyPatch):
+    def nobody() -> NoReturn:
+        raise OSError("No username set in the environment")
+
+    class Begun(Exception):
+        pass
+
+    async def begin(*_: object, **given: object) -> NoReturn:
+        raise Begun(str(given["identity"]))
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.setattr("kopf._core.reactor.running.spawn_tasks", begin)
+    with pytest.raises(Begun, match="spillway-operator"):
+        await _watch(kopf.Memo(), OperatorSettings(health_port=0))  # type: ignore[arg-type]
