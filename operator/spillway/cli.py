@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from decimal import Decimal
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from spillway import __version__
 from spillway.errors import SpillwayError
+from spillway.gateway import options
 
 app = typer.Typer(
     name="spillway",
@@ -30,7 +31,7 @@ def main() -> None:
     try:
         app()
     except SpillwayError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {error}", markup=True)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(1)
 
 
@@ -83,58 +84,54 @@ def operator(
     run(read_settings(os.environ, options))
 
 
-@app.command(epilog="Example: spillway gateway --namespace team-a --allowed-hosts api.openai.com")
+@app.command(
+    epilog="Example: spillway gateway --file deployment.yaml --endpoint http://127.0.0.1:8000 "
+    "--credential-env openai/api-key=OPENAI_API_KEY (docs/standalone.md)"
+)
 def gateway(
-    namespace: Annotated[str, typer.Option(envvar="POD_NAMESPACE", help="The namespace whose models are served.")],
-    name: Annotated[str, typer.Option(envvar="POD_NAME", help="This gateway's name, of its own in the namespace.")],
-    service_account_dir: Annotated[Path, typer.Option(help="Folder with token and ca.crt for the API server.")] = Path(
-        "/var/run/secrets/kubernetes.io/serviceaccount"
-    ),
-    credentials_dir: Annotated[Path, typer.Option(help="Folder with <secret>/<key>, the targets' API keys.")] = Path(
-        "/var/run/spillway/credentials"
-    ),
-    ca_dir: Annotated[Path, typer.Option(help="Folder with <configmap>/<key>, private CAs of targets.")] = Path(
-        "/var/run/spillway/ca"
-    ),
-    journal_dir: Annotated[
-        Path | None, typer.Option(help="Folder that outlives this process, for what it owes. Absent: memory.")
-    ] = None,
-    allowed_hosts: Annotated[str, typer.Option(help="Cloud hosts that targets may name, by commas.")] = "",
-    egress_cidrs: Annotated[
-        str, typer.Option(help="Networks that targets, or the proxy, are in, by commas; none: public addresses.")
-    ] = "",
-    egress_proxy_url: Annotated[
-        str, typer.Option(help="HTTP proxy to reach targets through, such as http://10.0.0.9:3128.")
-    ] = "",
-    unlabelled_namespace_may_leave: Annotated[
-        str,
-        typer.Option(help="Ceiling of a namespace without the label spillway.dev/may-leave: None, Public, Internal."),
-    ] = "Internal",
-    host: Annotated[str, typer.Option(envvar="SPILLWAY_HOST", help="Address to listen on.")] = "0.0.0.0",
-    port: Annotated[int, typer.Option(envvar="SPILLWAY_PORT", help="Port to listen on.")] = 8080,
-    peers_port: Annotated[
-        int, typer.Option(envvar="SPILLWAY_PEERS_PORT", help="Port on which the namespace's other gateways ask.")
-    ] = 8082,
+    file: options.Files = None,
+    endpoint: options.Endpoints = None,
+    credential_env: options.CredentialVariables = None,
+    state_dir: options.StateDir = None,
+    audit_log: options.AuditLog = None,
+    namespace: options.Namespace = "",
+    name: options.Name = "",
+    service_account_dir: options.ServiceAccountDir = Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+    credentials_dir: options.CredentialsDir = "",
+    ca_dir: options.CaDir = "",
+    journal_dir: options.JournalDir = None,
+    allowed_hosts: options.AllowedHosts = "",
+    egress_cidrs: options.EgressCidrs = "",
+    egress_proxy_url: options.EgressProxyUrl = "",
+    unlabelled_namespace_may_leave: options.MayLeave = "Internal",
+    host: options.Host = "",
+    port: options.Port = 8080,
+    peers_port: options.PeersPort = 8082,
 ) -> None:
-    """Serve the namespace's models on an OpenAI-compatible API: local, wait, spill or refuse. Runs until SIGTERM."""
-    from spillway.gateway.settings import GatewaySettings
-    from spillway.gateway.start import run
+    """Serve models on an OpenAI-compatible API: local, wait, spill or refuse. Runs until SIGTERM.
 
-    run(
-        GatewaySettings(
+    In a cluster, those of a namespace; with --file, those of files, without Kubernetes.
+    """
+    options.run(
+        options.Given(
             namespace=namespace,
             name=name,
             service_account_dir=service_account_dir,
             credentials_dir=credentials_dir,
             ca_dir=ca_dir,
             journal_dir=journal_dir,
-            allowed_hosts=frozenset(host.strip() for host in allowed_hosts.split(",") if host.strip()),
-            unlabelled_namespace_may_leave=unlabelled_namespace_may_leave,
-            egress_networks=tuple(ip_network(cidr) for cidr in egress_cidrs.split(",") if cidr),
-            egress_proxy_url=egress_proxy_url or None,
+            allowed_hosts=allowed_hosts,
+            egress_cidrs=egress_cidrs,
+            egress_proxy_url=egress_proxy_url,
+            may_leave=unlabelled_namespace_may_leave,
             host=host,
             port=port,
             peers_port=peers_port,
+            files=file,
+            endpoints=endpoint,
+            credential_variables=credential_env,
+            state_dir=state_dir,
+            audit_log=audit_log,
         )
     )
 
@@ -220,13 +217,18 @@ def advise(
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="YAML or JSON with prices of your own.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs; dollars are strings.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file as well.")] = None,
 ) -> None:
     """Advise whether to use an API, to self-host, or both, with every reason and figure. Asks if it is told nothing."""
     from datetime import UTC, datetime
 
     from spillway.report.start import AdviseSettings, run
 
-    run(AdviseSettings(needs=needs, scenario=scenario, prices=prices, json=json, today=datetime.now(UTC).date()))
+    run(
+        AdviseSettings(
+            needs=needs, scenario=scenario, prices=prices, json=json, html=html, today=datetime.now(UTC).date()
+        )
+    )
 
 
 @app.command(epilog="Example: spillway crds | kubectl apply --server-side -f -")

@@ -23,7 +23,7 @@ class Advice:
     """What is recommended, why, and what it would take.
 
     `hardware` is what can run the model at the precision asked for, cheapest first; `patterns` what a hybrid would be,
-    best first, empty unless one is recommended.
+    best first, empty unless one is recommended; `setups` are all that there were to choose from.
     """
 
     needs: Needs
@@ -36,6 +36,7 @@ class Advice:
     hardware: tuple[Choice, ...]
     patterns: tuple[Pattern, ...]
     warnings: tuple[str, ...]
+    setups: tuple[Setup, ...]
 
     @property
     def recommendation(self) -> Recommendation:
@@ -53,7 +54,8 @@ def advise(
             size of; names the field and the choices.
     """
     price = find_price(own_prices() if prices is None else prices, needs.cloud)
-    setup = find_setup(own_setups() if setups is None else setups, needs.self_host.setup)
+    known = own_setups() if setups is None else tuple(setups)
+    setup = find_setup(known, needs.self_host.setup)
     numbers = figures(needs, price, setup)
     found = reasons(needs, numbers)
     decision = decide(found)
@@ -70,6 +72,7 @@ def advise(
         hardware=choices(wanted(needs), accelerators(), (needs.model.precision,)),
         patterns=patterns(needs, numbers) if hybrid else (),
         warnings=tuple(_warnings(needs, numbers, decision, today)),
+        setups=known,
     )
 
 

@@ -17,38 +17,49 @@ from spillway.advisor.costs import (
     tokens_usd,
     units_needed,
 )
-from spillway.advisor.hardware import Wanted, plan_on
+from spillway.advisor.hardware import Wanted, model_facts, plan_on
 from spillway.advisor.latency import Promise, cloud_promise, local_promise, place
 from spillway.advisor.needs import Needs
 from spillway.advisor.prices import ListPrice
 from spillway.advisor.queueing import Waiting
 from spillway.advisor.roofline import Speed, requests_per_second, speed
 from spillway.advisor.setups import MonthlyCost, Owned, Setup
+from spillway.sizing.models import ModelFacts
 from spillway.sizing.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a month of `tokens` costs each way, in dollars."""
+
+    tokens: int
+    api_usd: Decimal
+    units: int
+    self_host_usd: Decimal
+    hybrid_units: int
+    hybrid_cloud_usd: Decimal
+    hybrid_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """One month, in dollars and tokens.
 
-    `least_units` is what one copy of the model takes, or what is asked for at least; `units` are for the peak, which
-    self-hosting alone must meet; `hybrid_units` for the average of what stays here. `plan` and `speed` are of one
-    replica on the setup's accelerator; None: it does not fit a machine of them. Promises are None without a limit for
-    the first token. `roofline_tokens` is what one unit could serve at most.
+    `least_units` is what one copy of the model takes, or what is asked for at least. `facts` are the model's. `plan`
+    and `speed` are of one replica on the setup's accelerator; None: it does not fit a machine of them. Promises are
+    None without a limit for the first token. `roofline_tokens` is what one unit could serve at most.
     """
 
     price: ListPrice
     setup: Setup
     blended_usd_per_million: Decimal
-    api_usd: Decimal
     unit: MonthlyCost
     capacity_tokens: int
     peak_to_average: Decimal
+    cloud_percent: Decimal
     least_units: int
-    units: int
-    hybrid_units: int
-    hybrid_cloud_usd: Decimal
     utilization: Decimal
+    facts: ModelFacts | None
     plan: Plan | None
     speed: Speed | None
     replicas: int
@@ -58,15 +69,51 @@ class Figures:
     tokens: int
     roofline_tokens: int | None
 
+    def bill(self, tokens: int) -> Bill:
+        """What another volume would cost: units for its peak, or for the average of what stays in a hybrid."""
+        units = _units(tokens * self.peak_to_average, self.capacity_tokens, self.least_units)
+        staying = tokens - int(tokens * self.cloud_percent / 100)
+        staying_units = _units(staying, self.capacity_tokens, self.least_units)
+        leaving_usd = tokens_usd(tokens - staying, self.blended_usd_per_million)
+        return Bill(
+            tokens=tokens,
+            api_usd=tokens_usd(tokens, self.blended_usd_per_million),
+            units=units,
+            self_host_usd=self.unit.times(units).total,
+            hybrid_units=staying_units,
+            hybrid_cloud_usd=leaving_usd,
+            hybrid_usd=self.unit.times(staying_units).total + leaving_usd,
+        )
+
+    @property
+    def api_usd(self) -> Decimal:
+        """All tokens at the API."""
+        return self.bill(self.tokens).api_usd
+
+    @property
+    def units(self) -> int:
+        """Units for the peak."""
+        return self.bill(self.tokens).units
+
+    @property
+    def hybrid_units(self) -> int:
+        """Units for the average of what stays here."""
+        return self.bill(self.tokens).hybrid_units
+
+    @property
+    def hybrid_cloud_usd(self) -> Decimal:
+        """What goes to the cloud in a hybrid."""
+        return self.bill(self.tokens).hybrid_cloud_usd
+
     @property
     def self_host_usd(self) -> Decimal:
         """All units."""
-        return self.unit.times(self.units).total
+        return self.bill(self.tokens).self_host_usd
 
     @property
     def hybrid_usd(self) -> Decimal:
         """The units for what stays, and the cloud for what goes."""
-        return self.unit.times(self.hybrid_units).total + self.hybrid_cloud_usd
+        return self.bill(self.tokens).hybrid_usd
 
     @property
     def saved_usd(self) -> Decimal:
@@ -121,25 +168,21 @@ def figures(needs: Needs, price: ListPrice, setup: Setup) -> Figures:
     least = needs.self_host.minimum_units
     if plan is not None:
         least = max(least, ceil(needs.self_host.minimum_units * max(1, plan.accelerators) / setup.accelerators))
-    units = max(least, units_needed(ceil(tokens * needs.traffic.peak_to_average), capacity))
-    staying = tokens - int(tokens * needs.cloud_percent / 100)
-    blended = blended_usd_per_million(price, mix)
+    units = _units(tokens * needs.traffic.peak_to_average, capacity, least)
     replicas = 0 if plan is None else units * setup.accelerators // max(1, plan.accelerators)
     waiting = None if reached is None else _waiting(needs, reached, replicas)
     local, cloud = _promises(needs, reached, waiting)
     return Figures(
         price=price,
         setup=setup,
-        blended_usd_per_million=blended,
-        api_usd=tokens_usd(tokens, blended),
+        blended_usd_per_million=blended_usd_per_million(price, mix),
         unit=setup.cost.monthly,
         capacity_tokens=capacity,
         peak_to_average=needs.traffic.peak_to_average,
+        cloud_percent=needs.cloud_percent,
         least_units=least,
-        units=units,
-        hybrid_units=max(least, units_needed(staying, capacity)),
-        hybrid_cloud_usd=tokens_usd(tokens - staying, blended),
         utilization=Decimal(tokens) / (units * capacity),
+        facts=model_facts(find_accelerator(setup.accelerator), wanted(needs)),
         plan=plan,
         speed=reached,
         replicas=replicas,
@@ -149,6 +192,10 @@ def figures(needs: Needs, price: ListPrice, setup: Setup) -> Figures:
         tokens=tokens,
         roofline_tokens=None if reached is None else _roofline_tokens(needs, reached, replicas, units),
     )
+
+
+def _units(tokens: Decimal | int, capacity_tokens: int, least: int) -> int:
+    return max(least, units_needed(ceil(tokens), capacity_tokens))
 
 
 def wanted(needs: Needs) -> Wanted:

@@ -14,6 +14,8 @@ from spillway.advisor.accelerators import Accelerator
 from spillway.advisor.roofline import Speed, speed
 from spillway.api.v1alpha1 import EngineType, LLMDeployment, QuantizationMethod, parse_deployment
 from spillway.errors import DoesNotFit, InvalidObject
+from spillway.sizing.catalogue import find_model
+from spillway.sizing.models import ModelFacts
 from spillway.sizing.names import marked_quantization
 from spillway.sizing.plan import Plan, plan_deployment
 
@@ -88,6 +90,12 @@ def plan_on(accelerator: Accelerator, wanted: Wanted, precision: Precision) -> P
     except InvalidObject as problem:
         raise _of_the_needs(problem) from problem
     return plan if plan.fits else None
+
+
+def model_facts(accelerator: Accelerator, wanted: Wanted) -> ModelFacts | None:
+    """What is known of the model's shape; None if nothing tells it."""
+    model = _deployment(accelerator, wanted, Precision.SIXTEEN_BITS).spec.model
+    return find_model(model.uri.removeprefix("hf://"), model.parameter_count)
 
 
 def _of_the_needs(problem: InvalidObject) -> InvalidObject:

@@ -1,4 +1,4 @@
-"""The files that advice is asked with."""
+"""The files that advice is asked with, and those that it is written to."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def read_text(path: Path, option: str) -> str:
         return sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{option}: {path} cannot be read ({error}); name a YAML file, or -") from error
+
+
+def write_text(path: Path, text: str, option: str) -> None:
+    """Write the file at `path`, as a whole or not at all; raises InvalidSetting that names the `option`."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise InvalidSetting(f"{option}: {path} cannot be written ({error}); name another file") from error
 
 
 def read_prices(path: Path | None) -> tuple[ListPrice, ...] | None:

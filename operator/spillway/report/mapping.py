@@ -7,10 +7,12 @@ from decimal import Decimal
 
 from spillway.advisor.advice import Advice
 from spillway.advisor.costs import cents
+from spillway.advisor.curves import curves
 from spillway.advisor.decision import Reason
 from spillway.advisor.figures import Figures
 from spillway.advisor.hardware import Choice
 from spillway.advisor.latency import Promise, places
+from spillway.report.plots import plots
 
 
 def mapping(advice: Advice) -> Mapping[str, object]:
@@ -21,7 +23,7 @@ def mapping(advice: Advice) -> Mapping[str, object]:
         "recommendation": decision.recommendation.value,
         "scores": {answer.value: score for answer, score in decision.scores.items()},
         "ruledOut": sorted(answer.value for answer in decision.excluded),
-        "reasons": [_reason(reason) for reason in advice.reasons],
+        "reasons": [reason(each) for each in advice.reasons],
         "flowchart": {
             "answer": advice.flowchart.value,
             "steps": [{"question": step.question, "yes": step.yes} for step in advice.steps],
@@ -29,22 +31,24 @@ def mapping(advice: Advice) -> Mapping[str, object]:
         "triggers": [{"name": each.name, "holds": each.holds, "figure": each.figure} for each in advice.triggers],
         "costs": _costs(advice.figures),
         "latency": _latency(advice),
-        "hardware": [_choice(way) for way in advice.hardware],
+        "hardware": [choice(way) for way in advice.hardware],
         "patterns": [{"name": each.name, "text": each.text, "objects": list(each.objects)} for each in advice.patterns],
+        "plots": plots(curves(advice)),
         "warnings": list(advice.warnings),
         "needs": advice.needs.model_dump(mode="json", by_alias=True),
     }
 
 
-def _reason(reason: Reason) -> Mapping[str, object]:
+def reason(found: Reason) -> Mapping[str, object]:
+    """One found."""
     return {
-        "criterion": reason.criterion,
-        "figure": reason.figure,
-        "says": None if reason.says is None else reason.says.value,
-        "weight": reason.weight,
-        "force": reason.force.value,
-        "rulesOut": sorted(answer.value for answer in reason.excludes),
-        "text": reason.text,
+        "criterion": found.criterion,
+        "figure": found.figure,
+        "says": None if found.says is None else found.says.value,
+        "weight": found.weight,
+        "force": found.force.value,
+        "rulesOut": sorted(answer.value for answer in found.excludes),
+        "text": found.text,
     }
 
 
@@ -106,7 +110,8 @@ def _promise(promise: Promise | None) -> Mapping[str, object] | None:
     }
 
 
-def _choice(way: Choice) -> Mapping[str, object]:
+def choice(way: Choice) -> Mapping[str, object]:
+    """One way to run the model."""
     reached = way.speed
     return {
         "accelerator": way.accelerator.name,

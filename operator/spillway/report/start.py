@@ -15,8 +15,9 @@ from spillway.advisor.needs import Needs, read_needs
 from spillway.advisor.scenarios import find_scenario, scenarios
 from spillway.errors import InvalidSetting
 from spillway.report.ask import ask
-from spillway.report.files import read_prices, read_text
+from spillway.report.files import read_prices, read_text, write_text
 from spillway.report.mapping import mapping
+from spillway.report.page import page
 from spillway.report.words import words
 
 _PIPED_WIDTH = 132
@@ -24,12 +25,16 @@ _PIPED_WIDTH = 132
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdviseSettings:
-    """What `spillway advise` is asked with: a file of needs, the name of a scenario, or neither: then it asks."""
+    """What `spillway advise` is asked with: a file of needs, the name of a scenario, or neither: then it asks.
+
+    `html`: a file to write the page to, beside what is printed.
+    """
 
     needs: Path | None
     scenario: str | None
     prices: Path | None
     json: bool
+    html: Path | None
     today: date
 
 
@@ -42,6 +47,8 @@ def run(settings: AdviseSettings) -> None:
     """
     prices = read_prices(settings.prices)
     advice = advise(_needs(settings), settings.today, prices)
+    if settings.html is not None:
+        write_text(settings.html, page(advice, settings.today), "--html")
     if settings.json:
         print(orjson.dumps(mapping(advice), option=orjson.OPT_INDENT_2).decode())  # noqa: T201 - what the command is for
         return
