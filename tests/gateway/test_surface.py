@@ -58,6 +58,13 @@ async def test_a_body_that_is_too_large_is_413(rig: Rig) -> None:
     assert (reply.status, reply.error["code"]) == (413, "request_too_large")
 
 
+async def test_a_body_that_is_not_encoded_as_it_says_is_400(rig: Rig) -> None:
+    reply = await rig.post(b"no gzip, this", **{"content-encoding": "gzip"})
+
+    assert (reply.status, reply.error["code"]) == (400, "unreadable_body")
+    assert (await rig.line())["error"] == "unreadable_body"
+
+
 async def test_a_label_that_is_no_class_is_400(rig: Rig) -> None:
     reply = await rig.post(chat(), **{"x-spillway-data-class": "secret"})
 

@@ -154,6 +154,10 @@ def _refusal(request: web.Request, problem: Exception) -> _Refusal:
         case web.HTTPRequestEntityTooLarge():
             word = "request_too_large"
             return _Refusal(answers.error(413, f"The body is larger than {MAX_BODY_BYTES} bytes.", code=word), word)
+        case web.RequestPayloadError():
+            word = "unreadable_body"
+            message = "The body is not in the content-encoding or transfer-encoding that its headers name."
+            return _Refusal(answers.error(400, message, code=word), word)
         case web.HTTPNotFound():
             message = f"{request.method} {request.path[:200]} is not served here."
             return _Refusal(answers.error(404, message, code="unknown_url"), "unknown_url")
