@@ -188,9 +188,9 @@ async def test_the_namespaces_label_is_seen_and_no_other_namespace_can_be_read(
     client: KubeClient, api: KubeAPI, namespace: str
 ) -> None:
     table: Any = Table()
-    await api.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"spillway.dev/may-leave": "None"}}})
+    await api.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"spillway.dev/may-leave": "Public"}}})
     async with background(follow_namespace(client, namespace, table, lambda: None)):
-        await eventually(lambda: table.labels.get("spillway.dev/may-leave") == "None", "the label is seen")
+        await eventually(lambda: table.labels.get("spillway.dev/may-leave") == "Public", "the label is seen")
     with pytest.raises(Forbidden):
         await client.get("/api/v1/namespaces/default")
     with pytest.raises(Forbidden):

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.rig import Rig, eventually, manifest
+from spillway.api.v1alpha1 import DataClass
 from spillway.errors import Unreachable, WatchExpired
 from spillway.gateway import watch
 from spillway.gateway.routes import Replicas
-from spillway.gateway.watch import follow, replicas_of
+from spillway.gateway.watch import follow, follow_namespace, replicas_of
 
 
 class Script:
@@ -106,6 +107,26 @@ async def test_while_the_api_server_is_away_what_is_known_stays(monkeypatch: pyt
     await eventually(lambda: sink.lists == 2, "it is back")
     following.cancel()
     assert sink.names == set()
+
+
+async def test_until_the_namespaces_labels_were_read_nothing_leaves(
+    spilling: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "NAMESPACE_EVERY_SECONDS", 0.01)
+    table = spilling.gateway.table
+    script = Script(*[("list", Unreachable("gone"))] * 3, ("list", {"metadata": {"name": "team"}}))
+    allowed: list[frozenset[DataClass]] = []
+
+    class Client(Script):
+        async def get(self, _path: str, **_query: str) -> Any:
+            allowed.append(table.models()[0].may_leave)
+            return script._next("list") if script.steps else await asyncio.get_running_loop().create_future()
+
+    following = asyncio.create_task(follow_namespace(Client(), "team", table, lambda: None))  # type: ignore[arg-type]
+    await eventually(lambda: len(allowed) == 5, "the labels are read")
+    following.cancel()
+
+    assert allowed == [frozenset()] * 4 + [frozenset({DataClass.INTERNAL, DataClass.PUBLIC})]
 
 
 def pod(name: str = "p", **changes: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from spillway.api.v1alpha1 import API_VERSION
 from spillway.errors import ClusterError, WatchExpired
 from spillway.gateway.kube import Json, KubeClient
 from spillway.gateway.routes import Replicas, RouteTable
+from spillway.routing.compile import CEILING_LABEL
 
 ENGINE_PODS: Final = "app.kubernetes.io/managed-by=spillway,app.kubernetes.io/component=engine"
 DEPLOYMENT_LABEL: Final = "spillway.dev/deployment"
@@ -109,7 +110,8 @@ async def follow(client: KubeClient, path: str, sink: Sink, synced: Callable[[],
 
 
 async def follow_namespace(client: KubeClient, namespace: str, table: RouteTable, synced: Callable[[], None]) -> None:
-    """Keep the namespace's labels current."""
+    """Keep the namespace's labels current. Until they were read once nothing leaves: they may forbid it."""
+    table.set_namespace_labels({CEILING_LABEL: "None"})
     while True:
         try:
             found = await client.get(f"/api/v1/namespaces/{namespace}")
