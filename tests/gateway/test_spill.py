@@ -93,6 +93,19 @@ async def test_what_is_sensitive_never_leaves(
     assert next(line for line in spilling.lines if line["status"] == 503)["rule"] == rule
 
 
+async def test_of_two_labels_the_stricter_counts_whoever_wrote_it_first(spilling: Rig, cloud: RecordingCloud) -> None:
+    spilling.apply(manifest(cloud, queue={"maxRequests": 100, "maxWaitSeconds": 1}))
+    for first, second in (("Public", "Sensitive"), ("Sensitive", "Public")):
+        headers = [("x-spillway-data-class", first), ("x-spillway-data-class", second)]
+
+        async with spilling.http.post(
+            spilling.url + "/v1/chat/completions", json=chat("pigeon"), headers=headers
+        ) as answer:
+            assert (answer.status, answer.headers["x-spillway-data-class"]) == (503, "Sensitive")
+
+    assert not cloud.requests
+
+
 async def test_a_large_body_is_searched_while_others_are_answered(
     spilling: Rig, cloud: RecordingCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

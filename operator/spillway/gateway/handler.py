@@ -63,7 +63,7 @@ class Handler:
         route = served.route
         if route.engine is EngineType.OLLAMA:
             ollama.check(intake, route)
-        classified = await _classify(intake, request.headers.get(LABEL_HEADER), route)
+        classified = await _classify(intake, _label(request), route)
         credentials = self._upstreams.credentials
         terms = admit(
             request_id,
@@ -90,6 +90,12 @@ class Handler:
         if session.answer is None:
             raise RuntimeError(f"request {request_id} ended without an answer")
         return to_response(session.answer, session.headers())
+
+
+def _label(request: web.Request) -> str | None:
+    """Every line of the header: a proxy's beside the caller's is one more (RFC 9110, section 5.3)."""
+    lines = request.headers.getall(LABEL_HEADER, [])
+    return ",".join(lines) if lines else None
 
 
 async def _classify(intake: Intake, label: str | None, route: Route) -> Classified:

@@ -19,6 +19,8 @@ RANK: Final = {DataClass.PUBLIC: 0, DataClass.INTERNAL: 1, DataClass.SENSITIVE: 
 def classify(intake: Intake, label: str | None, route: Route) -> Classified:
     """Class `intake`, of which the caller says `label` (the x-spillway-data-class header, or None).
 
+    Of several classes in it, with commas between them, the strictest counts.
+
     Takes time in proportion to the body where it may leave: `bench/detection.py` says how much. Pure and safe in a
     thread.
 
@@ -49,7 +51,7 @@ def is_read(intake: Intake, label: str | None, route: Route) -> bool:
 def _stated(label: str | None, route: Route) -> Classified:
     """By default and label alone."""
     if label is not None:
-        stated = _parse_label(label)
+        stated = max(map(_parse_label, label.split(",")), key=RANK.__getitem__)
         if RANK[stated] > RANK[route.default_class]:
             return Classified(stated, "label")
     return Classified(route.default_class, "default")

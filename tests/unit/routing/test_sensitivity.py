@@ -27,6 +27,8 @@ from spillway.routing.sensitivity import RANK, classify, is_read
         (DataClass.INTERNAL, "Public", DataClass.INTERNAL),
         (DataClass.PUBLIC, "Internal", DataClass.INTERNAL),
         (DataClass.SENSITIVE, "Public", DataClass.SENSITIVE),
+        (DataClass.PUBLIC, "Public, Sensitive", DataClass.SENSITIVE),
+        (DataClass.PUBLIC, "Sensitive,Internal", DataClass.SENSITIVE),
     ],
 )
 def test_a_label_raises_the_class_and_never_lowers_it(
