@@ -110,6 +110,18 @@ def test_a_namespaces_ceiling_compiles_all_of_it_and_reads_none_again(table: Rou
     assert not any(route.may_leave for route in table.models())
 
 
+def test_an_object_that_does_not_compile_is_held_to_its_namespaces_ceiling_all_the_same(table: RouteTable) -> None:
+    table.apply(spilling("chat"))
+    assert table.models()[0].may_leave
+    broken = spilling("chat")
+    broken["spec"]["queue"] = {"maxRequests": "many"}
+    table.apply(broken)
+
+    table.set_namespace_labels({"spillway.dev/may-leave": "None"})
+
+    assert not table.models()[0].may_leave
+
+
 async def test_an_object_that_does_not_compile_is_served_as_it_last_did_and_says_so(rig: Rig) -> None:
     rig.store.create("chat", 0)
     async with engine(unary(COMPLETION)) as fake:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -15,7 +15,7 @@ from spillway.errors import InvalidObject
 from spillway.gateway.desk import Desk
 from spillway.gateway.ledger import Ledger
 from spillway.gateway.observed import Observer
-from spillway.routing.compile import CEILING_LABEL, compile_route
+from spillway.routing.compile import CEILING_LABEL, compile_route, most_that_leaves
 from spillway.routing.facts import CompileSettings, Route
 
 _log: Final = structlog.get_logger("spillway.gateway.routes")
@@ -135,6 +135,7 @@ class RouteTable:
             _log.warning("an object does not compile and is served as it last did", name=name, problem=str(problem))
             if served is not None:
                 served.observer.route_problem = str(problem)
+                self._keep_below_ceiling(served)
             return
         if served is not None and served.route.uid != route.uid:
             self._retire(served)  # deleted and made anew under the same name: another object, another ledger
@@ -146,6 +147,11 @@ class RouteTable:
         elif served.route != route:
             served.desk.route = route
         served.observer.route_problem = None
+
+    def _keep_below_ceiling(self, served: Served) -> None:
+        may_leave = served.route.may_leave & most_that_leaves(self._ceiling, self._settings.unlabelled_may_leave)
+        if may_leave != served.route.may_leave:
+            served.desk.route = replace(served.route, may_leave=may_leave)
 
     def _index(self) -> None:
         # Two objects may claim one model name; the first by name has it, so that every gateway agrees.

@@ -25,8 +25,12 @@ def effective_may_leave(
     deployment: api.LLMDeployment, namespace_ceiling: str | None, unlabelled_may_leave: str
 ) -> frozenset[api.DataClass]:
     """Classes that may leave: the object's own, as far as its namespace's label (None: no label) allows them."""
-    ceiling = CEILINGS.get(unlabelled_may_leave if namespace_ceiling is None else namespace_ceiling, CEILINGS["None"])
-    return frozenset(deployment.spec.data_policy.may_leave) & ceiling
+    return frozenset(deployment.spec.data_policy.may_leave) & most_that_leaves(namespace_ceiling, unlabelled_may_leave)
+
+
+def most_that_leaves(namespace_ceiling: str | None, unlabelled_may_leave: str) -> frozenset[api.DataClass]:
+    """What a namespace with this label (None: without one) lets leave at all."""
+    return CEILINGS.get(unlabelled_may_leave if namespace_ceiling is None else namespace_ceiling, CEILINGS["None"])
 
 
 def compile_route(deployment: api.LLMDeployment, namespace_ceiling: str | None, settings: CompileSettings) -> Route:
