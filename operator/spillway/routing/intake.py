@@ -20,6 +20,8 @@ MESSAGE_KEYS: Final = frozenset(
     {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning", "reasoning_content"}
 )
 MAX_CHOICES: Final = 128
+MAX_DEPTH: Final = 128
+"""Of objects and arrays in one another: below what the readers and writers of JSON on the way take."""
 
 
 def parse(endpoint: Endpoint, body: bytes) -> Intake:
@@ -34,6 +36,8 @@ def parse(endpoint: Endpoint, body: bytes) -> Intake:
         raise BadRequest(f"The body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(payload, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_deep(payload):
+        raise BadRequest(f"The body's objects and arrays are nested more than {MAX_DEPTH} deep.", code="invalid_json")
     model = payload.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("'model' must be the name of a model; GET /v1/models lists them.", param="model")
@@ -58,6 +62,16 @@ def parse(endpoint: Endpoint, body: bytes) -> Intake:
         stays_for=tuple(sorted(_stays_for(payload))),
         payload=payload,
     )
+
+
+def _is_deep(payload: dict[str, object]) -> bool:
+    level: list[dict[str, object] | list[object]] = [payload]
+    for _ in range(MAX_DEPTH):
+        insides = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [inner for inside in insides for inner in inside if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _flag(payload: dict[str, object], key: str, prefix: str = "") -> bool:

@@ -8,7 +8,7 @@ import pytest
 from routing_values import TARGET, chat, intake, route
 from spillway.errors import BadRequest
 from spillway.routing.facts import Endpoint
-from spillway.routing.intake import parse
+from spillway.routing.intake import MAX_DEPTH, parse
 from spillway.routing.outgoing import MAX_CLOUD_OUTPUT_TOKENS, cloud_body, local_body
 
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
@@ -53,6 +53,18 @@ def test_a_malformed_body_is_refused_with_the_field_that_is_wrong(body: bytes, s
         parse(Endpoint.CHAT, body)
     assert caught.value.param == param
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_a_body_that_is_nested_too_deep_to_be_written_again_is_refused(opened: bytes, closed: bytes) -> None:
+    def body(depth: int) -> bytes:
+        return b'{"model":"chat",' + MESSAGES + b',"tools":' + opened * depth + b"7" + closed * depth + b"}"
+
+    with pytest.raises(BadRequest, match="nested"):
+        parse(Endpoint.CHAT, body(MAX_DEPTH))
+    assert cloud_body(parse(Endpoint.CHAT, body(MAX_DEPTH - 1)), TARGET, route())
+    flat = b'{"model":"chat",' + MESSAGES + b',"tools":[' + b",".join([b"[]"] * 1000) + b"]}"
+    assert parse(Endpoint.CHAT, flat)
 
 
 def test_an_engine_gets_the_callers_own_bytes_when_nothing_has_to_change() -> None:
