@@ -1,44 +1,19 @@
-"""Helm as a program, built once from the module that tests/tools/helm pins and cached in ~/.cache/spillway."""
+"""Helm as a program, and the chart as it renders it."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from spillway.errors import SetupError
-from spillway.simulator.controlplane import gobuild
+from go_programs import go_program
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts" / "spillway"
-VERSION = "v4.3.1"  # as in tests/tools/helm/go.mod
-PROGRAM = gobuild.Programs(
-    version=f"helm-{VERSION}",
-    source=Path(__file__).parent / "tools" / "helm",
-    packages={"helm": "helm.sh/helm/v4/cmd/helm"},
-    ldflags=lambda _: f"-s -w -X helm.sh/helm/v4/internal/version.version={VERSION}",
-    cure=f"the chart's tests need, once, either Helm in a directory named by SPILLWAY_HELM_BIN, {gobuild.GO_CURE}",
-)
-
-
-@cache
-def helm_program() -> Path:
-    """Helm from SPILLWAY_HELM_BIN, from the cache, or built into it; blocks for the build."""
-    if named := os.environ.get("SPILLWAY_HELM_BIN"):
-        if PROGRAM.missing(Path(named)):
-            raise SetupError(f"SPILLWAY_HELM_BIN={named} holds no helm; put it there or unset it")
-        return Path(named) / "helm"
-    folder = Path.home() / ".cache" / "spillway"
-    directory = folder / gobuild.key(PROGRAM)
-    if PROGRAM.missing(directory):
-        asyncio.run(gobuild.build(PROGRAM, folder, directory, _print))
-    return directory / "helm"
 
 
 def helm(*args: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -46,7 +21,7 @@ def helm(*args: str, home: Path) -> subprocess.CompletedProcess[str]:
     own = {"HELM_CACHE_HOME": "cache", "HELM_CONFIG_HOME": "config", "HELM_DATA_HOME": "data", "HOME": ""}
     environment = {name: str(home / folder) for name, folder in own.items()}
     return subprocess.run(
-        [helm_program(), *args],
+        [go_program("helm"), *args],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -71,7 +46,3 @@ def template(home: Path, *options: str, values: dict[str, Any] | None = None) ->
         file.write_text(yaml.safe_dump(values))
         where = [*where, f"--values={file}"]
     return helm(*where, home=home)
-
-
-def _print(what: str, seconds: float) -> None:
-    print(f"helm: {what}, {seconds:.0f} s", flush=True)
