@@ -99,6 +99,8 @@ class FaultyStore(MemoryStore):
         written = await super().write(name, snapshot)
         if fault == "lost after":
             raise LedgerUnreachable("as told")
+        if fault == "sent again":
+            raise LedgerConflict("with itself: HTTP clients send a PUT once more when its connection breaks")
         return written
 
     async def deliver(self) -> None:

@@ -125,7 +125,11 @@ class CrashingMoney(RuleBasedStateMachine):
         key, _ = self.open.popitem()
         self.run(self.ledger.release(key))
 
-    @rule(faults=st.lists(st.sampled_from(["none", "lost before", "lost after", "late", "conflict"]), max_size=2))
+    @rule(
+        faults=st.lists(
+            st.sampled_from(["none", "lost before", "lost after", "late", "conflict", "sent again"]), max_size=2
+        )
+    )
     def exchange(self, faults: list[str]) -> None:
         self.store.faults = faults
         with contextlib.suppress(LedgerUnreachable):

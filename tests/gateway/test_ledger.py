@@ -175,6 +175,64 @@ async def test_after_a_lost_reply_the_object_tells_what_became_of_the_write(
     assert ledger.free_micros == store.account().leased_micros
 
 
+async def test_a_write_that_was_sent_again_and_met_itself_counts_once(store: FaultyStore, clock: Clock) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 1000)
+    await reserved(ledger, "b", 1000)
+    await ledger.settle("a", 400)
+    store.faults = ["sent again"]
+    await ledger.exchange()
+    await ledger.settle("b", 500)
+    await ledger.exchange()
+
+    assert store.account().spent_micros == 900
+    assert ledger.free_micros == store.account().leased_micros > 0
+
+
+async def test_what_was_spent_before_the_limit_was_lowered_is_owed_when_it_rises_again(
+    store: FaultyStore, clock: Clock
+) -> None:
+    ledger = ledger_of(store, clock)
+    await reserved(ledger, "a", 40_000)
+    await ledger.settle("a", 40_000)
+    await ledger.exchange()
+    await reserved(ledger, "b", 30_000)
+    for limit in (50_000, 100_000):
+        version, account = store.accounts["chat"]
+        store.accounts["chat"] = (version + 1, replace(account, limit_micros=limit))
+        if limit == 50_000:
+            await ledger.settle("b", 30_000)
+            await ledger.exchange()
+            assert store.account().spent_micros == 70_000
+
+    with pytest.raises(BudgetExhausted):
+        await reserved(ledger, "c", 40_000)
+
+
+async def test_a_ledger_that_retires_leaves_an_object_made_anew_to_its_successor(
+    store: FaultyStore, clock: Clock
+) -> None:
+    old, new = ledger_of(store, clock), ledger_of(store, clock)
+    await reserved(old, "streams on", 1000)
+    store.accounts["chat"] = (100, Account(100_000, BudgetWindow.MONTH))
+    clock.seconds = 1
+    new.observe(ObservedGateway(name="pod-a", state=FallbackState.LOCAL))
+    await reserved(new, "a", 1000)
+    lease = store.account().leases["pod-a:1"]
+
+    old.retire()
+    for _ in range(2):
+        await old.exchange()
+        if old.open_reservations:
+            await old.settle("streams on", 700)
+
+    assert store.account().leases == {"pod-a:1": lease}
+    assert store.account().spent_micros == 0
+    await new.settle("a", 300)
+    await new.exchange()
+    assert store.account().spent_micros == 300
+
+
 async def test_what_is_settled_during_a_write_is_reported_with_the_next(store: FaultyStore, clock: Clock) -> None:
     ledger = ledger_of(store, clock)
     await reserved(ledger, "a", 1000)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,9 @@ from spillway.gateway.ledger import Ledger
 from spillway.gateway.purse import Purse
 
 AMOUNTS = st.lists(st.integers(1, 4000), min_size=1, max_size=4)
-FAULTS = st.lists(st.sampled_from(["none", "none", "lost before", "lost after", "late", "conflict"]), max_size=2)
+FAULTS = st.lists(
+    st.sampled_from(["none", "none", "lost before", "lost after", "late", "conflict", "sent again"]), max_size=2
+)
 OUTAGES = st.sampled_from([False, False, False, True])
 
 
@@ -179,6 +181,11 @@ class Money(RuleBasedStateMachine):
         self.store.reachable, self.store.faults = not away, faults
         with contextlib.suppress(LedgerUnreachable):
             self.run(self.ledgers[gateway].exchange())
+
+    @rule(share=st.sampled_from([0, 30, 60, 100]))
+    def the_limit_is_changed(self, share: int) -> None:
+        version, account = self.store.accounts["chat"]
+        self.store.accounts["chat"] = (version + 1, replace(account, limit_micros=self.limit * share // 100))
 
     @rule()
     def a_late_write_arrives(self) -> None:

@@ -86,8 +86,10 @@ def exchange(account: Account, identity: str, settled_micros: int, amount_micros
 
     An entry of 0 stays: it tells a lost reply from a lost write.
     Where the report would pass the limit (an upstream that billed more than the most it could), spent is cut at it.
+    What was leased before the limit was lowered is reported all the same: it is owed, and the limit may rise again.
     """
-    room = account.limit_micros - account.others_micros(identity) - amount_micros
+    most = max(account.limit_micros, account.spent_micros + account.leased_micros)
+    room = most - account.others_micros(identity) - amount_micros
     spent = min(account.spent_micros + settled_micros, max(account.spent_micros, room))
     leases = dict(account.leases) | {identity: Lease(amount_micros, renewed)}
     return replace(account, spent_micros=spent, leases=leases)

@@ -103,7 +103,7 @@ def _read_header(data: bytes) -> str:
 
 def _payload_at(data: bytes, offset: int) -> bytes | None:
     """The payload of the record there; None when what is left was torn while it was written."""
-    if not any(data[offset:]):
+    if not any(data[offset : offset + _FRAME.size]) and not any(data[offset:]):
         return None  # a file system that grew the file and crashed before the bytes came leaves zeros
     if len(data) - offset < _FRAME.size:
         return None

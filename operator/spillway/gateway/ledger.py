@@ -140,10 +140,11 @@ class Ledger:
         waiter = _Waiter(key, micros, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         self._wake.set()
-        try:
-            await asyncio.wait_for(waiter.granted, RESERVE_WITHIN_SECONDS)
-        except TimeoutError:
-            raise LedgerUnreachable(f"LLMLedger {self.name} did not answer in time") from None
+        await asyncio.wait((waiter.granted,), timeout=RESERVE_WITHIN_SECONDS)  # wait_for may lose what is granted then
+        if not waiter.granted.done():
+            waiter.granted.cancel()
+            raise LedgerUnreachable(f"LLMLedger {self.name} did not answer in time")
+        waiter.granted.result()
         await self._write_ahead(key)
 
     async def settle(self, key: str, micros: int) -> None:
@@ -231,8 +232,7 @@ class Ledger:
         snapshot = self._snapshot or await self._store.read(self.name)
         for _ in range(CONFLICTS_AT_MOST):
             if not self._purse.learn(snapshot.account):
-                account = write_off(snapshot.account, self._purse.identity)
-                snapshot = replace(snapshot, account=account)
+                snapshot = replace(snapshot, account=write_off(snapshot.account, self._purse.identity))
             proposed, attempt = self._propose(snapshot.account)
             if not fresh and self._waiters and not self._would_serve(attempt):
                 snapshot, fresh = await self._store.read(self.name), True  # others may have given money back
@@ -249,8 +249,8 @@ class Ledger:
             try:
                 snapshot = await self._store.write(self.name, replace(snapshot, account=proposed))
             except LedgerConflict:
-                self._purse.rejected(attempt)
                 snapshot, fresh = await self._store.read(self.name), True
+                self._purse.refused(attempt, snapshot.account)
                 continue
             self._purse.confirmed(attempt)
             self._snapshot = snapshot
@@ -300,13 +300,13 @@ class Ledger:
 
     def _is_due(self, before: Account, proposed: Account, attempt: Attempt) -> bool:
         purse = self._purse
-        if attempt.settled_micros or purse.unanswered or attempt.amount_micros != purse.leased_micros:
+        if self._closing and not purse.in_object and not purse.unanswered:
+            return False  # an object made anew under this name, and the lease there, are those of another ledger
+        moved = attempt.settled_micros or purse.unanswered or attempt.amount_micros != purse.leased_micros
+        if moved or before.window_start != proposed.window_start or before.gateways != proposed.gateways:
             return True
-        if before.window_start != proposed.window_start or before.gateways != proposed.gateways:
-            return True
-        if self._closing and purse.identity in before.leases:
-            return True
-        return purse.in_object and self._monotonic() - self._last_written > RENEW_EVERY_SECONDS
+        leaves = self._closing and purse.identity in before.leases
+        return leaves or (purse.in_object and self._monotonic() - self._last_written > RENEW_EVERY_SECONDS)
 
     def _fits(self, micros: int) -> bool:
         valid = self._monotonic() - self._last_written <= LEASE_VALID_SECONDS

@@ -126,6 +126,11 @@ class Purse:
         self._attempts.remove(attempt)
         self._withhold()
 
+    def refused(self, attempt: Attempt, account: Account) -> None:
+        """A write met another one: its own, sent once more after a lost reply, if the object tells so by `account`."""
+        if not self._tells_of(account, attempt):
+            self.rejected(attempt)
+
     def confirmed(self, attempt: Attempt) -> None:
         """A write was applied, and so can no earlier one be any more."""
         self._log(Confirmed(attempt))
@@ -142,7 +147,7 @@ class Purse:
         """
         entry = account.leases.get(self.identity)
         for attempt in self._attempts:
-            if entry is not None and (entry.amount_micros, entry.renewed) == (attempt.amount_micros, attempt.renewed):
+            if self._tells_of(account, attempt):
                 self.confirmed(attempt)
                 return True
         is_known = entry is not None and entry.renewed == self._renewed
@@ -192,6 +197,10 @@ class Purse:
         self.leased_micros = self.settled_micros = self.reserved_micros = self._withheld_micros = 0
         self._attempts.clear()
         self._renewed = None
+
+    def _tells_of(self, account: Account, attempt: Attempt) -> bool:
+        entry = account.leases.get(self.identity)
+        return entry is not None and (entry.amount_micros, entry.renewed) == (attempt.amount_micros, attempt.renewed)
 
     def _withhold(self) -> None:
         """Do not spend what an unanswered write gives back."""
