@@ -59,7 +59,7 @@ def parse(endpoint: Endpoint, body: bytes) -> Intake:
         message_count=message_count,
         prompt_bytes=sum(len(part.encode()) for part in _strings(payload.get("messages", payload.get("prompt")))),
         inspectable=inspectable,
-        stays_for=tuple(sorted(_stays_for(payload))),
+        stays_for=tuple(sorted(_stays_for(endpoint, payload))),
         payload=payload,
     )
 
@@ -136,7 +136,10 @@ def _is_text(content: object, where: str) -> bool:
     return all(part["type"] in TEXT_PART_TYPES and TEXT_PART_KEYS.issuperset(part) for part in content)
 
 
-def _stays_for(payload: dict[str, object]) -> Iterator[str]:
+def _stays_for(endpoint: Endpoint, payload: dict[str, object]) -> Iterator[str]:
+    other = "prompt" if endpoint is Endpoint.CHAT else "messages"
+    if payload.get(other) is not None:
+        yield other  # nobody checked that all of it can be read: it is not what this endpoint answers
     for key, value in payload.items():
         if value is not None and key not in CLOUD_PARAMETERS and key not in DROPPED_PARAMETERS:
             yield key

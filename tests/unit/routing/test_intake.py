@@ -129,3 +129,19 @@ def test_parsing_never_changes_the_payload() -> None:
     cloud_body(parsed, TARGET, route())
     local_body(parsed, body, route())
     assert parsed.payload == orjson.loads(body)
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields", "other"),
+    [
+        (Endpoint.CHAT, {"messages": [{"role": "user", "content": "hi"}], "prompt": "hi"}, "prompt"),
+        (Endpoint.COMPLETIONS, {"prompt": "hi", "messages": [{"role": "user", "content": [PICTURE]}]}, "messages"),
+    ],
+)
+def test_the_prompt_of_the_other_endpoint_keeps_a_request_here(
+    endpoint: Endpoint, fields: dict[str, object], other: str
+) -> None:
+    assert parse(endpoint, orjson.dumps({"model": "chat", **fields})).stays_for == (other,)
