@@ -258,3 +258,16 @@ def test_one_pass_for_all_misses_nothing_that_a_pass_for_each_finds() -> None:
             text = filler[:9_000] + b" " + needle + b" " + filler[9_000:]
             assert scanner.scan(text) is not None
             assert any(single.scan(text) for single in one_each)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["hi", "415", "-555-2671"],
+        ["hi", "415-555", "-2671"],
+        ["hi", in_base64(in_base64("DE89 3704 0044 0532 0130 00")) + "\nWhat ", "now?"],
+        ["hi", "for\nus", in_base64("123-45-6789, as agreed") + "\nW", "h", "at", " now?"],
+    ],
+)
+def test_what_is_cut_beside_words_of_other_pieces_is_read(texts: list[str]) -> None:
+    assert inspect(said(*texts), BOTH)

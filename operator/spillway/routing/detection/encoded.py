@@ -24,6 +24,12 @@ _BETWEEN: Final = b"AAAA"
 _SHORTEST_RUN: Final = 11
 _SLICE_BYTES: Final = 65_536
 _OVERLAP_BYTES: Final = 256
+_MOST_LINES: Final = 64
+"""Of a run of lines that are joined anew for each word that may not belong to it; a longer one keeps its middle."""
+_WORDS_BEFORE: Final = 2
+_WORDS_BEHIND: Final = 4
+_APART: Final = b"\n;\n"
+"""Between stretches, of which one may be part of another: across it nothing goes on, no number either."""
 _WHITE: Final = b"= \t\r\n\x1f"
 _LETTER: Final = "[A-Za-z0-9+/_-]"
 
@@ -57,7 +63,7 @@ _READABLE_SHARE: Final = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Text that was found, in stretches, one a line; `opaque` when there is a payload that is no text."""
+    """Text that was found, in stretches; `opaque` when there is a payload that is no text."""
 
     text: str
     opaque: bool
@@ -70,7 +76,7 @@ def decode(text: str) -> Decoded:
         return Decoded("", opaque=False)
     stretches = _base64([*_runs(data), *_wrapped_runs(data)])
     stretches += _hexadecimal(data.replace(b"\x1f", b""))
-    found = b"\n".join(stretches).decode("utf-8", "replace")
+    found = _APART.join(dict.fromkeys(stretches)).decode("utf-8", "replace")
     return Decoded(found, opaque=_has_opaque_payload(data))
 
 
@@ -83,9 +89,21 @@ def _runs(data: bytes) -> Iterator[bytes]:
 def _wrapped_runs(data: bytes) -> Iterator[bytes]:
     for run in _WRAPPED.findall(data):
         lines = _LINE_END.split(run.translate(_LETTERS, b"= \t"))
-        # the first line can be the last word of a sentence before, the last one the first of a sentence behind
-        for start, end in ((0, None), (1, None), (0, -1), (1, -1)):
-            yield b"".join(lines[start:end])
+        if len(lines) <= _MOST_LINES:
+            yield from _without_its_ends(lines)
+        else:
+            yield b"".join(lines)
+            yield from _without_its_ends(lines[:_MOST_LINES])
+            yield from _without_its_ends(lines[-_MOST_LINES:])
+
+
+def _without_its_ends(lines: list[bytes]) -> Iterator[bytes]:
+    """The first lines can be words of the sentence before, the last ones of that behind, and of pieces of them."""
+    for start in range(_WORDS_BEFORE + 1):
+        for words_behind in range(_WORDS_BEHIND + 1):
+            run = b"".join(lines[start : len(lines) - words_behind])
+            if len(run) >= _SHORTEST_RUN:
+                yield run
 
 
 def _base64(runs: list[bytes]) -> list[bytes]:

@@ -17,7 +17,7 @@ _DATE: Final = re.compile(rb"(?:19|20)\d\d[-/. ]?[01]\d[-/. ]?[0-3]\d")
 _E164_SOURCE: Final = "https://www.itu.int/rec/T-REC-E.164"
 _LOOSE: Final = r"[\s().\-/\x1f]{0,3}"
 # Between blanks alone, three numbers are more often three numbers (256 512 1024).
-_NANP_GAP: Final = r"(?:\s?[.\-/]\s?\x1f?|\x1f)"
+_NANP_GAP: Final = r"(?:\x1f?\s?[.\-/]\s?\x1f?|\x1f)"
 _LEFT: Final = r"(?:^|[^0-9A-Za-z+.\-/])"
 _RIGHT: Final = r"(?:[^0-9A-Za-z]|$)"
 
@@ -66,7 +66,7 @@ DETECTORS: Final = (
         "phone",
         Family.PII,
         rf"{_LEFT}((?:1[\s.\-]{S})?(?:\({S}\d{S}\d{S}\d{S}\)[\s.\-\x1f]{{0,3}}|\d{S}\d{S}\d{_NANP_GAP})"
-        rf"\d{S}\d{S}\d[\s]?[.\-\x1f]\x1f?[\s]?\d{S}\d{S}\d{S}\d){_RIGHT}",
+        rf"\d{S}\d{S}\d[\s]?(?:\x1f?[.\-]|\x1f)\x1f?[\s]?\d{S}\d{S}\d{S}\d){_RIGHT}",
         "https://www.nationalnanpa.com/about_us/abt_nanp.html",
         _is_nanp,
     ),
