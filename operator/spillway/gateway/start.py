@@ -26,6 +26,7 @@ from spillway.gateway.ledger_store import KubeLedgerStore
 from spillway.gateway.metrics import Metrics
 from spillway.gateway.observed import Observer
 from spillway.gateway.peers import GATEWAY_PODS, Peers, PeerSink
+from spillway.gateway.retold import Retold
 from spillway.gateway.routes import RouteTable, Served
 from spillway.gateway.scrape import Scraper
 from spillway.gateway.server import Readiness, build_app
@@ -60,6 +61,7 @@ def configure_log() -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[Retold()], level=logging.WARNING)
 
 
 class Gateway:
