@@ -215,6 +215,17 @@ def advise(
     scenario: Annotated[
         str | None, typer.Option(help="A published case: startup, healthcare, ecommerce or trading.")
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Traffic that was: audit.jsonl[.gz], -, metrics.txt, http://prometheus:9090, http://.../metrics.",
+        ),
+    ] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=3650, help="Days that metrics are of; Prometheus: its last 30 if absent."),
+    ] = None,
     prices: Annotated[Path | None, typer.Option(help="YAML or JSON with prices of your own.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs; dollars are strings.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file as well.")] = None,
@@ -226,7 +237,14 @@ def advise(
 
     run(
         AdviseSettings(
-            needs=needs, scenario=scenario, prices=prices, json=json, html=html, today=datetime.now(UTC).date()
+            needs=needs,
+            scenario=scenario,
+            source=source,
+            days=days,
+            prices=prices,
+            json=json,
+            html=html,
+            today=datetime.now(UTC).date(),
         )
     )
 

@@ -198,13 +198,18 @@ def read_needs(text: str) -> Needs:
     Raises:
         InvalidObject: names the first field that cannot be used, its value, and what it may be.
     """
+    return parse_needs(read_document(text))
+
+
+def read_document(text: str) -> Mapping[str, object]:
+    """The fields that a YAML (or JSON) `text` states, unread; raises InvalidObject if it holds no mapping of them."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidObject("needs", f"no YAML: {error}", "write tokensPerMonth: 50M and what else you know") from error
     if not isinstance(document, Mapping):
         raise InvalidObject("needs", "no mapping of fields", "write tokensPerMonth: 50M and what else you know")
-    return parse_needs(document)
+    return document
 
 
 def parse_needs(document: Mapping[str, object]) -> Needs:

@@ -18,6 +18,7 @@ from spillway.report.figures import FIGURES
 from spillway.report.html_table import Column, count, dollars, html_table
 from spillway.report.mapping import choice, reason
 from spillway.report.markup import Markup, tag
+from spillway.report.measured import Measured, caveats, measured_lines
 from spillway.report.plots import plots
 from spillway.report.volume_plot import short_tokens
 
@@ -28,8 +29,8 @@ _ANSWERS: Final = {
 }
 
 
-def page(advice: Advice, today: date) -> str:
-    """The document, as of `today`."""
+def page(advice: Advice, today: date, found: Measured | None = None) -> str:
+    """The document, as of `today`; with what was `found` in traffic, if that was measured."""
     css = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     title = f"{advice.needs.name}: {_ANSWERS[advice.recommendation]}"
     document = tag(
@@ -41,17 +42,19 @@ def page(advice: Advice, today: date) -> str:
             tag("title", title),
             tag("style", Markup(css)),
         ),
-        tag("body", tag("main", *_parts(advice, title, today))),
+        tag("body", tag("main", *_parts(advice, title, today, found))),
         lang="en",
     )
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def _parts(advice: Advice, title: str, today: date) -> Iterator[Markup]:
+def _parts(advice: Advice, title: str, today: date, measured: Measured | None) -> Iterator[Markup]:
     yield tag("header", tag("h1", title), tag("p", _why(advice)), class_="answer")
     yield _cards(advice)
     for warning in advice.warnings:
         yield tag("p", warning, class_="warning")
+    if measured is not None:
+        yield from _measured(measured)
     found = curves(advice)
     rows = plots(found)
     for name, draw in FIGURES.items():
@@ -64,6 +67,17 @@ def _parts(advice: Advice, title: str, today: date) -> Iterator[Markup]:
     yield _hardware(advice)
     yield from _patterns(advice)
     yield tag("footer", *_sources(advice, today), class_="quiet")
+
+
+def _measured(found: Measured) -> Iterator[Markup]:
+    for alert in found.alerts:
+        yield tag("p", alert, class_="warning")
+    for caveat in caveats(found.traffic):
+        yield tag("p", caveat, class_="warning")
+    yield tag("h2", "What was measured")
+    columns = (Column("", "what", is_number=False), Column("", "is", is_number=False))
+    rows = [{"what": label, "is": value} for label, value in measured_lines(found)]
+    yield html_table(f"Of {found.traffic.source}", columns, rows)
 
 
 def _why(advice: Advice) -> str:
