@@ -19,8 +19,14 @@ def check(intake: Intake, route: Route) -> None:
     """Let through what Ollama can answer as it was asked.
 
     Raises:
-        BadRequest: several choices are asked for, or the prompt is longer than the context, as far as its bytes tell.
+        BadRequest: several choices are asked for, the prompt is longer than the context, as far as its bytes tell, or a
+            parameter is spelt so that Ollama reads another.
     """
+    for key in intake.payload:
+        # Go reads names without regard to case (https://pkg.go.dev/encoding/json#Unmarshal), and the last one counts:
+        # "Model" would name a model that nobody looked at, one of Ollama's cloud among them
+        if key != (meant := key.casefold()):
+            raise BadRequest(f"{key[:64]!r} is no parameter; did you mean {meant[:64]!r}?", param=key[:64])
     if intake.choices > 1:
         raise BadRequest("'n' must be 1: this model's engine gives one answer to a request.", param="n")
     # what an image takes of the context is not in its bytes

@@ -53,6 +53,12 @@ def test_an_image_is_not_counted_by_its_bytes():
     ollama.check(parse(Endpoint.CHAT, body(messages=[{"role": "user", "content": [image]}])), OLLAMA)
 
 
+@pytest.mark.parametrize("key", ["Model", "MODEL", "max_toKens", "me\u017f\u017fages"])
+def test_a_parameter_that_ollama_would_read_as_another_is_refused(key: str):
+    with pytest.raises(BadRequest, match=f"did you mean '{key.casefold()}'"):
+        ollama.check(parse(Endpoint.CHAT, body(**{key: "gpt-oss:120b-cloud"})), OLLAMA)
+
+
 def test_several_choices_are_refused_before_one_is_given():
     with pytest.raises(BadRequest, match="'n' must be 1"):
         ollama.check(parse(Endpoint.CHAT, body(n=2)), OLLAMA)
