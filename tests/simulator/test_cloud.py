@@ -270,3 +270,17 @@ async def test_no_tokenizer_passes_the_bound_of_a_token_a_byte() -> None:
 
     assert len(pairs) == 4
     assert all(line.prompt_tokens <= len(record.body) + 3 * 4 for record, line in pairs)
+
+
+async def test_what_is_billed_without_usage_is_on_the_bill_by_the_id_of_its_request(cloud: RecordingCloud) -> None:
+    cloud.faults = Faults(without_usage=True)
+    async with http_of(cloud) as http:
+        for number, stream in enumerate((False, True)):
+            body = HELLO | {"max_tokens": 3, "stream": stream}
+            if stream:
+                body |= {"stream_options": {"include_usage": True}}
+            headers = {"x-request-id": f"r{number}"}
+            async with http.post(f"{cloud.base_url}/chat/completions", json=body, headers=headers) as answer:
+                assert answer.status == 200
+                assert b'"usage"' not in await answer.read()
+    assert [(line.request_id, line.completion_tokens) for line in cloud.bill] == [("r0", 3), ("r1", 3)]

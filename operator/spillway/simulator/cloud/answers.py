@@ -30,6 +30,9 @@ class Answer:
     include_usage: bool
     thought_tokens: int = 0
     """Generated before the answer, and told in the total alone."""
+    request_id: str = ""
+    """The header x-request-id of the request."""
+    tells_usage: bool = True
 
     def usage(self, completion_tokens: int) -> dict[str, int]:
         """The usage object after so many tokens over all choices."""
@@ -92,8 +95,8 @@ class Answer:
                 {"message": {"role": "assistant", "content": text, "refusal": None}} if self.is_chat else {"text": text}
             )
             choices.append({"index": index} | content | {"logprobs": None, "finish_reason": self.finish_reason})
-        usage = self.usage(self.choices * self.output_tokens)
-        return orjson.dumps(self._head("") | {"choices": choices, "usage": usage})
+        usage = {"usage": self.usage(self.choices * self.output_tokens)} if self.tells_usage else {}
+        return orjson.dumps(self._head("") | {"choices": choices} | usage)
 
     def _word(self, choice: int, index: int) -> str:
         word = words.VOCABULARY[words.word_at(self.seed + choice, index)]

@@ -43,6 +43,8 @@ class BillLine:
     prompt_tokens: int
     completion_tokens: int
     micros: int
+    request_id: str = ""
+    """The header x-request-id that it came with."""
 
 
 class Bill:
@@ -65,11 +67,13 @@ class Bill:
         """The sum of all lines, in micro-dollars."""
         return self._micros
 
-    def charge(self, answer_id: str, model: str, prompt_tokens: int, completion_tokens: int) -> BillLine:
+    def charge(
+        self, answer_id: str, model: str, prompt_tokens: int, completion_tokens: int, request_id: str = ""
+    ) -> BillLine:
         """Set the line of a request to what it has used up to now. Raises KeyError for a model without a price."""
         before = self._lines.get(answer_id)
         micros = self.prices[model].micros(prompt_tokens, completion_tokens)
-        line = BillLine(answer_id, model, prompt_tokens, completion_tokens, micros)
+        line = BillLine(answer_id, model, prompt_tokens, completion_tokens, micros, request_id)
         self._lines[answer_id] = line
         self._micros += micros - (before.micros if before else 0)
         return line

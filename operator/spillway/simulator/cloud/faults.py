@@ -21,6 +21,8 @@ class Faults:
     """Take the request, then close the connection. The prompt is billed."""
     drop_after_tokens: int | None = None
     """Close the connection of an answer after this many tokens. The prompt and those tokens are billed."""
+    without_usage: bool = False
+    """Say nothing of the tokens that are billed."""
     silent: bool = False
     """Take the request and never answer. The prompt is billed."""
     slowness: float = 1.0

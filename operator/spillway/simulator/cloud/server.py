@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -205,7 +205,9 @@ class RecordingCloud:
         objection = next(self._manners.objections(orjson.loads(body)), None)
         if objection is not None:
             raise _RefusedError(400, objection_body(objection))
-        answer = self._answer(asked, len(body))
+        answer = self._answer(asked, len(body), request.headers.get("x-request-id", ""))
+        if faults.without_usage:
+            answer = replace(answer, include_usage=False, tells_usage=False)
         if self._max_concurrent_requests is not None and self._active >= self._max_concurrent_requests:
             refusal = error_body("Rate limit reached for requests.", "requests", "rate_limit_exceeded")
             raise _RefusedError(429, refusal, {"Retry-After": "1"})
@@ -267,9 +269,9 @@ class RecordingCloud:
 
     def _charge(self, answer: Answer, completion_tokens: int) -> None:
         generated = answer.thought_tokens + completion_tokens
-        self._bill.charge(answer.answer_id, answer.model, answer.prompt_tokens, generated)
+        self._bill.charge(answer.answer_id, answer.model, answer.prompt_tokens, generated, answer.request_id)
 
-    def _answer(self, asked: Request, body_bytes: int) -> Answer:
+    def _answer(self, asked: Request, body_bytes: int, request_id: str) -> Answer:
         """Settle what the answer will be. Raises _RefusedError for a request that no provider would work on."""
         name = asked.model
         if name is None or name not in self._bill.prices:
@@ -309,6 +311,7 @@ class RecordingCloud:
             seed=seed,
             include_usage=asked.stream_options is not None and asked.stream_options.include_usage,
             thought_tokens=thoughts,
+            request_id=request_id,
         )
 
 
