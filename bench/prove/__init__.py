@@ -1,0 +1,1 @@
+"""Requests, faults, restarts and changes against real gateways, and the books that must still be right afterwards."""
