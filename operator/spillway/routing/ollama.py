@@ -11,6 +11,8 @@ from typing import Final
 from spillway.errors import BadRequest
 from spillway.routing.facts import Intake, Route
 
+READ_HERE: Final = frozenset({"max_tokens", "messages", "model", "prompt", "stream", "stream_options"})
+"""Parameters on which the gateway and Ollama have to agree."""
 BYTES_PER_TOKEN: Final = 4
 """Of English text, by the usual rule of thumb; of code and other scripts it is less."""
 
@@ -25,8 +27,8 @@ def check(intake: Intake, route: Route) -> None:
     for key in intake.payload:
         # Go reads names without regard to case (https://pkg.go.dev/encoding/json#Unmarshal), and the last one counts:
         # "Model" would name a model that nobody looked at, one of Ollama's cloud among them
-        if key != (meant := key.casefold()):
-            raise BadRequest(f"{key[:64]!r} is no parameter; did you mean {meant[:64]!r}?", param=key[:64])
+        if key not in READ_HERE and (meant := key.casefold()) in READ_HERE:
+            raise BadRequest(f"{key!r} is no parameter; did you mean {meant!r}?", param=key)
     if intake.choices > 1:
         raise BadRequest("'n' must be 1: this model's engine gives one answer to a request.", param="n")
     # what an image takes of the context is not in its bytes

@@ -57,6 +57,7 @@ def test_an_image_is_not_counted_by_its_bytes():
 def test_a_parameter_that_ollama_would_read_as_another_is_refused(key: str):
     with pytest.raises(BadRequest, match=f"did you mean '{key.casefold()}'"):
         ollama.check(parse(Endpoint.CHAT, body(**{key: "gpt-oss:120b-cloud"})), OLLAMA)
+    ollama.check(parse(Endpoint.CHAT, body(chatId="of no meaning here")), OLLAMA)
 
 
 def test_several_choices_are_refused_before_one_is_given():
