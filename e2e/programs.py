@@ -10,7 +10,7 @@ from pathlib import Path
 
 from e2e.offline.versions import KIND
 from e2e.shell import CACHE, say
-from helm_program import helm_program
+from go_programs import go_program
 from spillway.errors import SetupError
 from spillway.simulator.controlplane import binaries, gobuild
 
@@ -63,7 +63,7 @@ def kubectl() -> Path:
 @cache
 def helm() -> Path:
     """Helm."""
-    return helm_program()
+    return go_program("helm")
 
 
 def go() -> str:

@@ -187,9 +187,18 @@ def condition(found: Object, kind: str) -> Object:
     return next((one for one in conditions if one["type"] == kind), {})
 
 
-def pod(name: str, command: list[str], **spec: Any) -> Object:
-    """A pod of the simulators' image that the restricted Pod Security Standard admits."""
-    container = {"name": name, "image": ENGINE, "imagePullPolicy": "Never", "command": command}
+def pod(name: str, command: list[str], mounts: Object | None = None, **spec: Any) -> Object:
+    """A pod of the simulators' image that the restricted standard admits; `mounts` are volumes by their place."""
+    volumes = {"/tmp": {"emptyDir": {}}, **(mounts or {})}
+    places = [(f"volume-{number}", place, volume) for number, (place, volume) in enumerate(volumes.items())]
+    container = {
+        "name": name,
+        "image": ENGINE,
+        "imagePullPolicy": "Never",
+        "command": command,
+        "securityContext": SECURE,
+        "volumeMounts": [{"name": volume, "mountPath": place} for volume, place, _ in places],
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -202,7 +211,8 @@ def pod(name: str, command: list[str], **spec: Any) -> Object:
                 "fsGroup": 1000,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [{**container, "securityContext": SECURE}],
+            "containers": [container],
+            "volumes": [{"name": volume, **source} for volume, _, source in places],
             **spec,
         },
     }
@@ -240,9 +250,9 @@ def on_ollama(**spec: Any) -> Object:
 def put_model(team: Team) -> None:
     """Put the tiny model of the image onto a claim."""
     script = "cp /model/tiny.gguf /models/ && ls -l /models"
-    copies = pod("put-model", ["/bin/sh", "-c", script], restartPolicy="Never")
-    copies["spec"]["containers"][0] |= {"image": OLLAMA, "volumeMounts": [{"name": "models", "mountPath": "/models"}]}
-    copies["spec"]["volumes"] = [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
+    on_claim: Object = {"/models": {"persistentVolumeClaim": {"claimName": "models"}}}
+    copies = pod("put-model", ["/bin/sh", "-c", script], on_claim, restartPolicy="Never")
+    copies["spec"]["containers"][0]["image"] = OLLAMA
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -309,10 +319,9 @@ def open_cloud() -> None:
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": labels})
     command = ["python", "-m", "spillway.simulator.cloud", "--host", "0.0.0.0", "--port", str(release.CLOUD_PORT)]
     command += ["--name", release.CLOUD_HOST, "--directory", "/data", "--price", "gpt-4o=2.50,10.00"]
-    cloud = pod("cloud", command, volumes=[{"name": "data", "emptyDir": {}}])
+    cloud = pod("cloud", command, {"/data": {"emptyDir": {}}})
     container = cloud["spec"]["containers"][0]
     container["env"] = [{"name": "SPILLWAY_SIMULATED_API_KEY", "value": CLOUD_KEY}]
-    container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
     container["readinessProbe"] = {"tcpSocket": {"port": release.CLOUD_PORT}, "periodSeconds": 1}
     service = {
         "apiVersion": "v1",
