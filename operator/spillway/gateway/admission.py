@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -12,7 +12,7 @@ from spillway.routing.budget import reservation_micros
 from spillway.routing.facts import Classified, Intake, Route, Target
 from spillway.routing.outcomes import Reason
 from spillway.routing.providers import unsuited_because
-from spillway.routing.state import Offer, Request
+from spillway.routing.terms import Offer, Request
 
 STREAM_ANSWER_SECONDS: Final = 60.0
 """An engine that is silent for this long on a stream will not answer; every replica's backlog is bounded far below."""
@@ -64,6 +64,20 @@ def admit(
         local_answer_seconds=STREAM_ANSWER_SECONDS if intake.stream else UNARY_ANSWER_SECONDS,
         is_shadow=route.is_shadow,
     )
+
+
+def readmit(facts: Facts, route: Route, is_usable: Callable[[Target], bool]) -> Facts:
+    """The same request under its deployment as it is compiled now: what may leave no more stays from here on.
+
+    A request for which nothing was open is not opened: it may be that nobody read it. Nor does one leave that was read
+    by other rules than hold now.
+    """
+    request = facts.request
+    if request.offers and (route.default_class, route.detectors) == (facts.route.default_class, facts.route.detectors):
+        request = admit(request.request_id, facts.intake, facts.classified, route, is_usable)
+    elif request.offers:
+        request = replace(request, offers=(), stays_because=Reason.POLICY_DENIED)
+    return replace(facts, request=request, route=route)
 
 
 def _stays_because(intake: Intake, classified: Classified, route: Route) -> Reason | None:

@@ -141,6 +141,8 @@ class Attempt:
                 return None
             body = local_body(intake, facts.body, facts.route)
             return self._upstreams.engine_call(address, intake.endpoint, body, request_id, stream=intake.stream)
+        if self._desk.route is not facts.route:
+            return None  # compiled anew since this was decided: it may be that the request may leave no more
         target = next(target for target in facts.route.targets if target.name == self._backend)
         body = cloud_body(intake, target, facts.route)
         try:

@@ -20,6 +20,10 @@ class Asker(Protocol):
         """Carry the verdict out before this returns, so that the pool's next one knows of it."""
         ...
 
+    def route_changed(self) -> None:
+        """Ask again by the route as it is now, if that opens less or more."""
+        ...
+
 
 class Desk:
     """Hands the pool's verdicts out, one at a time, and wakes it when its time has come. `now` counts seconds."""
@@ -42,6 +46,8 @@ class Desk:
     def route(self, route: Route) -> None:
         self.pool.route = route
         self.pool.targets.replace(route.targets)
+        for asker in tuple(self._askers.values()):
+            asker.route_changed()
         self.pump()
 
     def address(self, replica: str) -> str | None:

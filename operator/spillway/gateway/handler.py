@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from spillway.api.v1alpha1 import Detector, EngineType
 from spillway.gateway import answers
-from spillway.gateway.admission import Facts, Timings, admit
+from spillway.gateway.admission import Facts, Timings, admit, readmit
 from spillway.gateway.answers import Answer
 from spillway.gateway.client import Client
 from spillway.gateway.routes import RouteTable, Served
@@ -64,24 +65,19 @@ class Handler:
         if route.engine is EngineType.OLLAMA:
             ollama.check(intake, route)
         classified = await _classify(intake, _label(request), route)
-        credentials = self._upstreams.credentials
-        terms = admit(
-            request_id,
-            intake,
-            classified,
-            route,
-            is_usable=lambda target: is_usable(served, target, credentials),
-        )
+        usable = partial(is_usable, served, credentials=self._upstreams.credentials)
+        terms = admit(request_id, intake, classified, route, usable)
         facts = Facts(terms, route, intake, classified, body, arrived)
         client = Client(request)
         session = Session(
             facts,
             served.desk,
             served.observer,
-            served.ledger if route.budget_limit_micros is not None else None,
+            served.ledger,
             self._upstreams,
             client,
-            lambda facts, record, timings: self._record(served, facts, record, timings),
+            partial(self._record, served),
+            partial(readmit, is_usable=usable),
         )
         request[RECORDED_KEY] = True
         await session.run()

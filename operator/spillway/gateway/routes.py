@@ -15,7 +15,7 @@ from spillway.errors import InvalidObject
 from spillway.gateway.desk import Desk
 from spillway.gateway.ledger import Ledger
 from spillway.gateway.observed import Observer
-from spillway.routing.compile import CEILING_LABEL, compile_route, most_that_leaves
+from spillway.routing.compile import CEILING_LABEL, closed, compile_route, most_that_leaves
 from spillway.routing.facts import CompileSettings, Route
 
 _log: Final = structlog.get_logger("spillway.gateway.routes")
@@ -125,7 +125,12 @@ class RouteTable:
         self._objects.pop(name, None)
         served = self._served.pop(name, None)
         if served is not None:
-            self._retire(served)
+            self._end(served)
+
+    def _end(self, served: Served) -> None:
+        """What was dispatched ends as it began; what was not does not leave any more."""
+        served.desk.route = closed(served.route)
+        self._retire(served)
 
     def _compile(self, known: _Known) -> None:
         name, served = known.name, self._served.get(known.name)
@@ -138,7 +143,7 @@ class RouteTable:
                 self._keep_below_ceiling(served)
             return
         if served is not None and served.route.uid != route.uid:
-            self._retire(served)  # deleted and made anew under the same name: another object, another ledger
+            self._end(served)  # deleted and made anew under the same name: another object, another ledger
             served = None
         if served is None:
             served = self._served[name] = self._serve(route)

@@ -25,7 +25,7 @@ from spillway.gateway.ledger import Ledger
 from spillway.gateway.observed import Observer
 from spillway.gateway.upstream import Upstreams
 from spillway.routing import messages
-from spillway.routing.facts import Intake
+from spillway.routing.facts import Intake, Route
 from spillway.routing.messages import Record
 from spillway.routing.outcomes import Outcome, Place, Reason
 from spillway.routing.request import start, step
@@ -45,12 +45,15 @@ class Session:
         facts: Facts,
         desk: Desk,
         observer: Observer,
-        ledger: Ledger | None,
+        ledger: Ledger,
         upstreams: Upstreams,
         client: Client,
         record: Callable[[Facts, Record, Timings], None],
+        readmit: Callable[[Facts, Route], Facts],
     ) -> None:
+        """`readmit` gives the facts under a route that was compiled since."""
         self._facts = facts
+        self._readmit = readmit
         self._desk = desk
         self._observer = observer
         self._ledger = ledger
@@ -98,6 +101,11 @@ class Session:
         """The pool's answer to the last question."""
         self.feed(messages.Decided(self._asked, verdict))
 
+    def route_changed(self) -> None:
+        """The deployment was compiled anew."""
+        if not self._draining:
+            self._drain()
+
     def committed(self, attempt: int) -> bool:
         """Whether the caller gets this attempt's answer."""
         return self._committed == attempt and not self._finished.done()
@@ -122,10 +130,12 @@ class Session:
         """Carry out what is asked, take events in, until both are done; then let the pool speak."""
         self._draining = True
         try:
+            self._look_at_route()
             while self._commands or self._events:
                 while self._commands:
                     self._execute(self._commands.popleft())
                 if self._events:
+                    self._look_at_route()
                     self._state, commands = step(self._state, self._events.popleft(), self._desk.now())
                     self._commands.extend(commands)
         except Exception as bug:  # noqa: BLE001 (whatever it is, it must not take other requests or money with it)
@@ -133,6 +143,14 @@ class Session:
         finally:
             self._draining = False
         self._desk.pump()
+
+    def _look_at_route(self) -> None:
+        """Before the machine decides anything, let it know what is open by the deployment as it is compiled now."""
+        if self._desk.route is self._facts.route or self._finished.done():
+            return
+        self._facts = self._readmit(self._facts, self._desk.route)
+        self._state, commands = step(self._state, messages.TermsChanged(self._facts.request), self._desk.now())
+        self._commands.extend(commands)
 
     def _execute(self, command: messages.Command) -> None:  # noqa: C901 (one arm a command; nothing is decided here)
         now, request_id, pool = self._desk.now(), self._facts.request.request_id, self._desk.pool
@@ -217,8 +235,6 @@ class Session:
 
     async def _reserve(self, command: messages.Reserve) -> None:
         try:
-            if self._ledger is None:
-                raise LedgerUnreachable("this model has no ledger")
             await self._ledger.reserve(command.key, command.micros)
         except (BudgetExhausted, LedgerUnreachable) as refusal:
             _log.debug("not reserved", key=command.key, because=str(refusal))
@@ -235,17 +251,12 @@ class Session:
 
     async def _settle(self, command: messages.Settle) -> None:
         del self._reserved[command.key]
-        await self._money().settle(command.key, command.micros)
+        await self._ledger.settle(command.key, command.micros)
         self.feed(messages.Settled(command.attempt))
 
     async def _release(self, command: messages.Release) -> None:
         del self._reserved[command.key]
-        await self._money().release(command.key)
-
-    def _money(self) -> Ledger:
-        if self._ledger is None:
-            raise RuntimeError("money moves, but this model has no ledger")
-        return self._ledger
+        await self._ledger.release(command.key)
 
     def _set_timer(self, delay_seconds: float, event: messages.TimerFired) -> None:
         self._cancel_timer()
@@ -291,7 +302,7 @@ class Session:
             self._vacate(trouble=False, abandoned=True)
         charged = sum(self._reserved.values())
         for key, micros in self._reserved.items():
-            self._spawn(self._money().settle(key, micros))
+            self._spawn(self._ledger.settle(key, micros))
         self._reserved = {}
         if self._client.response is None:
             self.answer = answers.error(500, "The gateway failed on this request.", code="internal_error")

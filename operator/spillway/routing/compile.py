@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -70,6 +71,11 @@ def compile_route(deployment: api.LLMDeployment, namespace_ceiling: str | None, 
         is_shadow=is_shadow,
         engine=spec.engine.type,
     )
+
+
+def closed(route: Route) -> Route:
+    """The same with nothing left open: what becomes of a deployment that is deleted while requests wait for it."""
+    return replace(route, targets=(), refused_targets=(), may_leave=frozenset())
 
 
 def _compile_target(target: api.Target, settings: CompileSettings) -> Target | RefusedTarget:

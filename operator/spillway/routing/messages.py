@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spillway.routing.facts import Usage
 from spillway.routing.outcomes import Outcome, Place, Reason
+from spillway.routing.terms import Request
 from spillway.routing.verdicts import Verdict
 
 # --- events: the only way in which a machine learns anything ---
@@ -50,10 +51,14 @@ class ConnectFailed:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRefused:
-    """The upstream answered that it does not serve this, by status or in the first event of a stream."""
+    """The upstream answered that it does not serve this, by status or in the first event of a stream.
+
+    `billed`: what it did until then may be on its bill.
+    """
 
     attempt: int
     status: int
+    billed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,13 @@ class ClientGone:
     """The client left."""
 
 
+@dataclass(frozen=True, slots=True)
+class TermsChanged:
+    """The deployment was compiled anew: other things are open to the request from now on."""
+
+    request: Request
+
+
 Event = (
     Decided
     | Reserved
@@ -136,6 +148,7 @@ Event = (
     | LedgerLost
     | TimerFired
     | ClientGone
+    | TermsChanged
 )
 
 

@@ -15,16 +15,19 @@ Laws, checked over every interleaving in tests/unit/routing/test_request.py:
  9. What may not leave is never dispatched to a cloud.
 10. A client that leaves while money is being reserved: wait for the answer, then release.
 11. In the shadow nothing is reserved or dispatched to a cloud: what would have left is taken down, and stays.
+12. When the terms change, what was decided by the old ones and not yet dispatched is decided again; no later Dispatch
+    goes to a target that they do not offer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 from spillway.errors import ImpossibleEvent
 from spillway.routing.budget import cost_micros
+from spillway.routing.endings import Step, finish, free, the
 from spillway.routing.faults import Fault, fault_of
 from spillway.routing.messages import (
     AbortUpstream,
@@ -45,16 +48,14 @@ from spillway.routing.messages import (
     Occupy,
     PassThrough,
     Prefilled,
-    Record,
-    Release,
     Reserve,
     Reserved,
     ReserveRefused,
     Respond,
     SetTimer,
-    Settle,
     Settled,
     StreamEnded,
+    TermsChanged,
     TimerFired,
     UpstreamLost,
     UpstreamRefused,
@@ -63,19 +64,15 @@ from spillway.routing.messages import (
     Withdraw,
 )
 from spillway.routing.outcomes import Outcome, Place, Reason
-from spillway.routing.state import Offer, Phase, Request, Shadowed, State
+from spillway.routing.state import Phase, Shadowed, State
+from spillway.routing.terms import Offer, Request
 from spillway.routing.verdicts import Cloud, Local, Refusal
-
-T = TypeVar("T")
 
 MAX_DISPATCHES: Final = 4
 """Attempts for one request: enough for a replica, its neighbour and two targets, too few to feed a storm."""
 
 ENGINE_FULL: Final = 503
 """What an engine answers at the limit of its queue (vLLM's --max-num-queued-reqs, Ollama's OLLAMA_MAX_QUEUE)."""
-
-
-Step = tuple[State, tuple[Command, ...]]
 
 
 def start(request: Request) -> Step:
@@ -90,7 +87,9 @@ def step(state: State, event: Event, now: float) -> Step:
     Raises:
         ImpossibleEvent: the table has no row for this event in this state.
     """
-    if state.phase is Phase.FINISHED or (not isinstance(event, ClientGone) and event.attempt < state.attempt):
+    if state.phase is Phase.FINISHED:
+        return state, ()
+    if not isinstance(event, ClientGone | TermsChanged) and event.attempt < state.attempt:
         return state, ()
     handler = TRANSITIONS[state.phase].get(type(event))
     if handler is None:
@@ -113,7 +112,7 @@ def _decided(state: State, event: Decided, now: float) -> Step:
     verdict = event.verdict
     if isinstance(verdict, Refusal):
         ended = replace(state, reason=verdict.reason)
-        return _finish(ended, Outcome.REFUSED, 503, Respond(503, verdict.reason, verdict.retry_after_seconds))
+        return finish(ended, Outcome.REFUSED, 503, Respond(503, verdict.reason, verdict.retry_after_seconds))
     if isinstance(verdict, Local):
         state = replace(state, replica=verdict.replica, reason=verdict.reason)
         state, commands = _dispatch(state, Place.LOCAL, verdict.replica, state.request.local_answer_seconds, now)
@@ -138,24 +137,29 @@ def _shadow(state: State, verdict: Cloud, offer: Offer) -> Step:
 
 def _reserve(state: State, verdict: Cloud, offer: Offer) -> Step:
     most_micros = offer.most_micros()
-    state = replace(state, phase=Phase.RESERVING, offer=offer, reservation_micros=most_micros, reason=verdict.reason)
+    state = replace(state, phase=Phase.RESERVING, offer=offer, terms_changed=False, reason=verdict.reason)
+    state = replace(state, reservation_micros=most_micros)
     return state, (Occupy(Place.CLOUD, offer.name), Reserve(state.attempt, state.key, most_micros))
 
 
 def _reserved(state: State, _event: Reserved, now: float) -> Step:
-    offer = _the(state.offer)
+    offer = the(state.offer)
     state = replace(state, reserved_micros=state.reserved_micros + state.reservation_micros)
     if state.client_gone:
-        state, freed = _free(state, served=False, trouble=False)
-        return _finish(state, Outcome.CLIENT_GONE, 499, *freed)
+        state, freed = free(state, served=False, trouble=False)
+        return finish(state, Outcome.CLIENT_GONE, 499, *freed)
+    if state.terms_changed:
+        state, freed = free(state, served=False, trouble=False)
+        state = replace(state, phase=Phase.HOLDING, attempt=state.attempt + 1)
+        return state, (*freed, _ask(state))
     return _dispatch(state, Place.CLOUD, offer.name, offer.timeout_seconds, now)
 
 
 def _reserve_refused(state: State, event: ReserveRefused, _now: float) -> Step:
-    vacate = Vacate(Place.CLOUD, _the(state.offer).name, trouble=False)
+    vacate = Vacate(Place.CLOUD, the(state.offer).name, trouble=False)
     state = replace(state, offer=None)
     if state.client_gone:
-        return _finish(state, Outcome.CLIENT_GONE, 499, vacate)
+        return finish(state, Outcome.CLIENT_GONE, 499, vacate)
     state = replace(state, phase=Phase.HOLDING, attempt=state.attempt + 1, cloud_closed=event.reason)
     return state, (vacate, _ask(state))
 
@@ -176,11 +180,9 @@ def _connect_failed(state: State, _event: ConnectFailed, _now: float) -> Step:
 def _refused(state: State, event: UpstreamRefused, _now: float) -> Step:
     if fault_of(event.status) is Fault.UPSTREAM:
         full = event.status == ENGINE_FULL and state.replica is not None
-        return _again(state, served=False, failure=not full)
-    state, freed = _free(state, served=False, trouble=False)
-    return _finish(
-        state, Outcome.REJECTED, event.status, CancelTimer(state.attempt), *freed, PassThrough(state.attempt)
-    )
+        return _again(state, served=event.billed, failure=not full)
+    state, freed = free(state, served=event.billed, trouble=False)
+    return finish(state, Outcome.REJECTED, event.status, CancelTimer(state.attempt), *freed, PassThrough(state.attempt))
 
 
 def _lost(state: State, _event: UpstreamLost, _now: float) -> Step:
@@ -196,11 +198,11 @@ def _again(
 ) -> Step:
     """The attempt failed before its first byte: free what it held and try elsewhere. Saturation is no `failure`."""
     failed = state
-    state, freed = _free(state, served=served, trouble=True, abandoned=abandoned, full=not failure)
+    state, freed = free(state, served=served, trouble=True, abandoned=abandoned, full=not failure)
     commands = (*first, CancelTimer(failed.attempt), *freed)
     if state.dispatches >= MAX_DISPATCHES:
         state = replace(state, reason=Reason.BACKEND_ERROR)
-        return _finish(state, Outcome.FAILED, 502, *commands, Respond(502, Reason.BACKEND_ERROR, None))
+        return finish(state, Outcome.FAILED, 502, *commands, Respond(502, Reason.BACKEND_ERROR, None))
     state = replace(
         state,
         phase=Phase.HOLDING,
@@ -241,19 +243,19 @@ def _broken(state: State, _event: UpstreamLost, _now: float) -> Step:
 
 def _settle(state: State, outcome: Outcome) -> Step:
     closing = (CloseClient(),) if outcome is Outcome.BROKEN else ()
-    state, freed = _free(state, served=True, trouble=outcome is Outcome.BROKEN)
+    state, freed = free(state, served=True, trouble=outcome is Outcome.BROKEN)
     if state.place is Place.LOCAL:
-        return _finish(state, outcome, 200, *freed, *closing)
+        return finish(state, outcome, 200, *freed, *closing)
     return replace(state, phase=Phase.SETTLING, outcome=outcome), (*freed, *closing)
 
 
 def _settled(state: State, _event: Settled | LedgerLost, _now: float) -> Step:
-    outcome = _the(state.outcome)
-    return _finish(state, outcome, 499 if outcome is Outcome.CLIENT_GONE else 200)
+    outcome = the(state.outcome)
+    return finish(state, outcome, 499 if outcome is Outcome.CLIENT_GONE else 200)
 
 
 def _gone_holding(state: State, _event: ClientGone, _now: float) -> Step:
-    return _finish(state, Outcome.CLIENT_GONE, 499, Withdraw())
+    return finish(state, Outcome.CLIENT_GONE, 499, Withdraw())
 
 
 def _gone_reserving(state: State, _event: ClientGone, _now: float) -> Step:
@@ -262,52 +264,28 @@ def _gone_reserving(state: State, _event: ClientGone, _now: float) -> Step:
 
 def _gone_under_way(state: State, _event: ClientGone, _now: float) -> Step:
     stop = (AbortUpstream(state.attempt), CancelTimer(state.attempt))
-    state, freed = _free(state, served=True, trouble=False, abandoned=True)
+    state, freed = free(state, served=True, trouble=False, abandoned=True)
     if state.place is Place.LOCAL:
-        return _finish(state, Outcome.CLIENT_GONE, 499, *stop, *freed)
+        return finish(state, Outcome.CLIENT_GONE, 499, *stop, *freed)
     return replace(state, phase=Phase.SETTLING, outcome=Outcome.CLIENT_GONE), (*stop, *freed)
+
+
+def _asked_anew(state: State, event: TermsChanged, _now: float) -> Step:
+    state = replace(state, request=event.request, attempt=state.attempt + 1)
+    return state, (Withdraw(), _ask(state))
+
+
+def _decide_when_reserved(state: State, event: TermsChanged, _now: float) -> Step:
+    return replace(state, request=event.request, terms_changed=True), ()
+
+
+def _for_later(state: State, event: TermsChanged, _now: float) -> Step:
+    """What is dispatched is under way; another attempt would be made by the new terms."""
+    return replace(state, request=event.request), ()
 
 
 def _nothing(state: State, _event: Event, _now: float) -> Step:
     return state, ()
-
-
-def _free(
-    state: State, *, served: bool, trouble: bool, abandoned: bool = False, full: bool = False
-) -> tuple[State, tuple[Command, ...]]:
-    """Give back the replica or the money of this attempt: law 2, 3 and 5 in one place."""
-    if state.replica is not None:
-        return replace(state, replica=None), (Vacate(Place.LOCAL, state.replica, trouble, abandoned, full),)
-    offer = _the(state.offer)
-    vacate = Vacate(Place.CLOUD, offer.name, trouble)
-    if not served:
-        return replace(state, offer=None), (Release(state.attempt, state.key), vacate)
-    charge = cost_micros(offer.price, state.usage) if state.usage else state.reservation_micros
-    settled = Settle(state.attempt, state.key, charge)
-    return replace(state, offer=None, charged_micros=state.charged_micros + charge), (settled, vacate)
-
-
-def _finish(state: State, outcome: Outcome, status: int, *commands: Command) -> Step:
-    place, backend = (state.place, state.backend) if state.dispatches else (Place.NONE, "")
-    record = Record(
-        outcome=outcome,
-        place=Place.NONE if outcome in {Outcome.REFUSED, Outcome.FAILED} else place,
-        backend=backend,
-        reason=state.reason,
-        status=status,
-        dispatches=state.dispatches,
-        reserved_micros=state.reserved_micros,
-        cost_micros=state.charged_micros,
-        usage=state.usage,
-        shadow=state.shadowed.spill(state.usage) if state.shadowed else None,
-    )
-    return replace(state, phase=Phase.FINISHED, outcome=outcome), (*commands, record)
-
-
-def _the(value: T | None) -> T:
-    if value is None:
-        raise ImpossibleEvent("the machine lost what it holds")
-    return value
 
 
 _BEFORE_FIRST_BYTE: Final[dict[type, Callable[..., Step]]] = {
@@ -318,11 +296,17 @@ _BEFORE_FIRST_BYTE: Final[dict[type, Callable[..., Step]]] = {
     BodyComplete: _body_complete,
     TimerFired: _late,
     ClientGone: _gone_under_way,
+    TermsChanged: _for_later,
 }
 
 TRANSITIONS: Final[dict[Phase, dict[type, Callable[..., Step]]]] = {
-    Phase.HOLDING: {Decided: _decided, ClientGone: _gone_holding},
-    Phase.RESERVING: {Reserved: _reserved, ReserveRefused: _reserve_refused, ClientGone: _gone_reserving},
+    Phase.HOLDING: {Decided: _decided, ClientGone: _gone_holding, TermsChanged: _asked_anew},
+    Phase.RESERVING: {
+        Reserved: _reserved,
+        ReserveRefused: _reserve_refused,
+        ClientGone: _gone_reserving,
+        TermsChanged: _decide_when_reserved,
+    },
     Phase.DISPATCHING: {Accepted: _accepted, **_BEFORE_FIRST_BYTE},
     Phase.AWAITING_FIRST_TOKEN: {Accepted: _nothing, **_BEFORE_FIRST_BYTE},
     Phase.RELAYING: {
@@ -331,6 +315,7 @@ TRANSITIONS: Final[dict[Phase, dict[type, Callable[..., Step]]]] = {
         UpstreamLost: _broken,
         TimerFired: _nothing,
         ClientGone: _gone_under_way,
+        TermsChanged: _nothing,
     },
     Phase.SETTLING: {
         Settled: _settled,
@@ -340,6 +325,7 @@ TRANSITIONS: Final[dict[Phase, dict[type, Callable[..., Step]]]] = {
         UpstreamLost: _nothing,
         TimerFired: _nothing,
         ClientGone: _nothing,
+        TermsChanged: _nothing,
     },
     Phase.FINISHED: {},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,6 +9,7 @@ from spillway.routing.budget import cost_micros
 from spillway.routing.facts import Price, Usage
 from spillway.routing.messages import ShadowSpill
 from spillway.routing.outcomes import Outcome, Place, Reason
+from spillway.routing.terms import Offer, Request
 
 
 class Phase(Enum):
@@ -22,20 +22,6 @@ class Phase(Enum):
     RELAYING = "Relaying"
     SETTLING = "Settling"
     FINISHED = "Finished"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A target that is open to this request.
-
-    `most_micros` works out the most that it may cost there. Most requests never leave, so it is asked only when money
-    is about to be reserved.
-    """
-
-    name: str
-    price: Price
-    most_micros: Callable[[], int]
-    timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +40,12 @@ class Shadowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What stays the same over all attempts. `offers` is empty when the request may not leave, for `stays_because`.
-
-    `is_shadow`: a spill is decided and taken down, never made.
-    """
-
-    request_id: str
-    offers: tuple[Offer, ...]
-    stays_because: Reason
-    local_answer_seconds: float
-    is_shadow: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class State:
     """All that a machine remembers.
 
-    `offer` is set while money is reserved for a cloud attempt, and `reservation_micros` is how much; `replica` is set
-    while one is occupied. `reserved_micros` and `charged_micros` are sums over all attempts.
+    `offer` is set while money is reserved for a cloud attempt, and `reservation_micros` is how much; `terms_changed`
+    when `request` is another since that was decided; `replica` is set while one is occupied. `reserved_micros` and
+    `charged_micros` are sums over all attempts.
     """
 
     request: Request
@@ -85,6 +58,7 @@ class State:
     replica: str | None = None
     offer: Offer | None = None
     reservation_micros: int = 0
+    terms_changed: bool = False
     closed_targets: frozenset[str] = frozenset()
     cloud_closed: Reason | None = None
     excluded_replicas: frozenset[str] = frozenset()

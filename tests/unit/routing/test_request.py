@@ -12,7 +12,8 @@ from spillway.routing import messages as m
 from spillway.routing.facts import Price, Usage
 from spillway.routing.outcomes import Outcome, Place, Reason
 from spillway.routing.request import MAX_DISPATCHES, TRANSITIONS, start, step
-from spillway.routing.state import Offer, Phase, Request, State
+from spillway.routing.state import Phase, State
+from spillway.routing.terms import Offer, Request
 from spillway.routing.verdicts import Cloud, Local, Refusal
 
 PRICE = Price(2_500_000, 10_000_000, 1_250_000)
@@ -21,11 +22,12 @@ USAGE = Usage(1000, 100)
 SPILLABLE = Request("r1", (OFFER,), Reason.SENSITIVE, 30)
 PRIVATE = Request("r2", (), Reason.SENSITIVE, 30)
 SHADOWED = replace(SPILLABLE, is_shadow=True)
+CLOSED = replace(SPILLABLE, offers=(), stays_because=Reason.POLICY_DENIED)
 
 Trace = list[tuple[m.Event | None, tuple[m.Command, ...]]]
 
 
-def possible(state: State, ask: m.Ask, *, gone: bool) -> Iterator[m.Event]:
+def possible(state: State, ask: m.Ask, *, gone: bool, change: Request | None) -> Iterator[m.Event]:
     """Whatever the outside may say in this state, late words of an older attempt included."""
     n = state.attempt
     if state.phase is Phase.HOLDING:
@@ -40,6 +42,7 @@ def possible(state: State, ask: m.Ask, *, gone: bool) -> Iterator[m.Event]:
             yield m.Accepted(n)
             yield m.ConnectFailed(n)
         yield from (m.UpstreamRefused(n, 400), m.UpstreamRefused(n, 503), m.UpstreamLost(n), m.TimerFired(n))
+        yield m.UpstreamRefused(n, 400, billed=True)
         yield from (m.FirstToken(n), m.BodyComplete(n, USAGE), m.BodyComplete(n, None))
     elif state.phase is Phase.RELAYING:
         if state.usage is None:
@@ -49,22 +52,25 @@ def possible(state: State, ask: m.Ask, *, gone: bool) -> Iterator[m.Event]:
         yield from (m.Settled(n), m.LedgerLost(n))
     if not gone:
         yield m.ClientGone()
+    if change is not None:
+        yield m.TermsChanged(change)
 
 
-def traces(state: State, trace: Trace) -> Iterator[Trace]:
+def traces(state: State, trace: Trace, change: Request | None) -> Iterator[Trace]:
     if state.phase is Phase.FINISHED:
         yield trace
         return
     ask = next(c for _, commands in reversed(trace) for c in reversed(commands) if isinstance(c, m.Ask))
     gone = any(isinstance(event, m.ClientGone) for event, _ in trace)
-    for event in possible(state, ask, gone=gone):
+    for event in possible(state, ask, gone=gone, change=change):
         after, commands = step(state, event, 10.0)
-        yield from traces(after, [*trace, (event, commands)])
+        yield from traces(after, [*trace, (event, commands)], None if isinstance(event, m.TermsChanged) else change)
 
 
-def all_traces(request: Request) -> Iterator[Trace]:
+def all_traces(request: Request, change: Request | None = None) -> Iterator[Trace]:
+    """With `change`, the terms become these at some moment, or never."""
     state, commands = start(request)
-    yield from traces(state, [(None, commands)])
+    yield from traces(state, [(None, commands)], change)
 
 
 def commands_of(trace: Trace) -> list[m.Command]:
@@ -79,7 +85,8 @@ def check_money(trace: Trace) -> None:
         if isinstance(command, m.Dispatch) and command.place is Place.CLOUD:
             assert f"r1:{command.attempt}" in reserved, "law 1"
     dispatched = {c.attempt for c in commands_of(trace) if isinstance(c, m.Dispatch)}
-    harmless = {e.attempt for e, _ in trace if isinstance(e, m.ConnectFailed | m.UpstreamRefused)}
+    harmless = {e.attempt for e, _ in trace if isinstance(e, m.ConnectFailed)}
+    harmless |= {e.attempt for e, _ in trace if isinstance(e, m.UpstreamRefused) and not e.billed}
     for release in (c for c in resolved if isinstance(c, m.Release)):
         assert release.attempt not in dispatched or release.attempt in harmless, "law 3"
     for settle in (c for c in resolved if isinstance(c, m.Settle)):
@@ -128,6 +135,37 @@ def test_every_interleaving_keeps_the_laws(request_: Request) -> None:
             assert all(d.place is Place.LOCAL for d in dispatches), "law 9"
             assert not any(isinstance(c, m.Reserve) for c in commands_of(trace)), "law 9"
     assert count > 300, "the enumeration did not run dry"
+
+
+@pytest.mark.parametrize("change", [CLOSED, SHADOWED], ids=["nothing may leave", "fallback is a shadow"])
+def test_whenever_the_terms_change_nothing_is_sent_to_a_cloud_by_the_old_ones(change: Request) -> None:
+    moments = set()
+    for trace in all_traces(SPILLABLE, change):
+        check_order(trace)
+        check_places(trace)
+        check_money(trace)
+        at = next((i for i, (event, _) in enumerate(trace) if isinstance(event, m.TermsChanged)), len(trace))
+        later = [c for _, commands in trace[at:] for c in commands]
+        assert not any(isinstance(c, m.Dispatch) and c.place is Place.CLOUD for c in later), "law 12"
+        assert not any(isinstance(c, m.Reserve) for c in later), "law 12"
+        moments.add(type(trace[at - 1][0]))
+    assert {type(None), m.Decided, m.Reserved, m.Accepted, m.FirstToken} < moments
+
+
+def test_terms_that_change_while_money_is_reserved_give_it_back_and_the_request_is_decided_again() -> None:
+    state, _ = start(SPILLABLE)
+    state, _ = step(state, m.Decided(1, Cloud("openai", Reason.SATURATED)), 0.0)
+    state, commands = step(state, m.TermsChanged(SPILLABLE), 0.0)
+    assert commands == ()
+    state, commands = step(state, m.Reserved(1), 0.0)
+    assert commands == (
+        m.Release(1, "r1:1"),
+        m.Vacate(Place.CLOUD, "openai", trouble=False),
+        m.Ask(2, ("openai",), Reason.BACKEND_ERROR, frozenset(), after_failure=False),
+    )
+    state, _ = step(state, m.Decided(2, Cloud("openai", Reason.SATURATED)), 0.0)
+    _, commands = step(state, m.Reserved(2), 0.0)
+    assert m.Dispatch(2, Place.CLOUD, "openai") in commands
 
 
 def test_what_the_shadow_decides_is_in_the_record_with_its_price_and_asked_once() -> None:
@@ -241,6 +279,15 @@ def test_only_a_refusal_that_is_about_the_request_reaches_the_caller(status: int
     state, _ = step(state, m.Decided(1, Local("pod-a", Reason.DEFAULT, 0.1)), 0.0)
     _, commands = step(state, m.UpstreamRefused(1, status), 0.0)
     assert any(isinstance(c, m.PassThrough) for c in commands) is passes
+
+
+def test_a_target_that_timed_out_is_charged_whole_and_not_asked_again() -> None:
+    state, _ = start(SPILLABLE)
+    for event in (m.Decided(1, Cloud("openai", Reason.SATURATED)), m.Reserved(1)):
+        state, _ = step(state, event, 0.0)
+    state, commands = step(state, m.UpstreamRefused(1, 504, billed=True), 1.0)
+    assert m.Settle(1, "r1:1", 20_000) in commands
+    assert commands[-1] == m.Ask(2, (), Reason.BACKEND_ERROR, frozenset(), after_failure=True)
 
 
 def test_attempts_are_bounded() -> None:
