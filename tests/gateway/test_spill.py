@@ -253,9 +253,11 @@ async def test_a_cloud_with_another_certificate_gets_nothing(
         (Faults(status=500), False),
         (Faults(status=429, retry_after_seconds=1), False),
         (Faults(status=401), False),
+        (Faults(status=504), True),
+        (Faults(status=202), True),
         (Faults(drop_before_headers=True), True),
     ],
-    ids=["500", "429", "401", "dropped"],
+    ids=["500", "429", "401", "504", "202", "dropped"],
 )
 async def test_a_cloud_that_fails_is_charged_only_if_it_may_have_served(
     faults: Faults, charged: bool, spilling: Rig, cloud: RecordingCloud

@@ -13,6 +13,7 @@ from typing import Final
 import orjson
 
 from spillway.gateway.answers import Answer, error
+from spillway.routing.faults import TIMED_OUT
 
 MESSAGE_CHARACTERS: Final = 2000
 
@@ -27,6 +28,12 @@ def in_openai_shape(status: int, body: bytes) -> Answer:
     words = (told.get("code"), told.get("status"), told.get("type"))
     code = next((word for word in words if isinstance(word, str) and word and not word.isdigit()), None)
     return error(status, message[:MESSAGE_CHARACTERS], param=param if isinstance(param, str) else None, code=code)
+
+
+def is_billed(status: int, body: bytes, codes: frozenset[str]) -> bool:
+    """Whether a refusal may be on the bill: what timed out may have run; of others, those with one of `codes`."""
+    code = _told(body).get("code")
+    return status in TIMED_OUT or (isinstance(code, str) and code in codes)
 
 
 def _told(body: bytes) -> dict[str, object]:

@@ -17,7 +17,7 @@ import aiohttp
 from spillway.errors import ClientLeft, NothingSent, StreamBroken
 from spillway.gateway.answers import JSON, Answer, error
 from spillway.gateway.client import Client
-from spillway.gateway.cloud_errors import in_openai_shape
+from spillway.gateway.cloud_errors import in_openai_shape, is_billed
 from spillway.gateway.retry_after import retry_after_seconds
 from spillway.gateway.sse import Event, Kind, Parser, unary_aborted, unary_usage
 from spillway.gateway.upstream import Call, Upstreams
@@ -89,6 +89,8 @@ class Relay:
     async def _run(self) -> None:
         response = await self._upstreams.post(self._plan.call)
         try:
+            if 200 < response.status < 300:
+                raise StreamBroken(f"status {response.status} is no answer to a completion, and no refusal")
             if response.status != 200:
                 await self._refused(response)
                 return
@@ -103,13 +105,15 @@ class Relay:
     async def _refused(self, response: aiohttp.ClientResponse) -> None:
         body = await _read_at_most(response, MAX_REFUSAL_BYTES)
         self.retry_after_seconds = retry_after_seconds(response.headers, datetime.now(UTC))
+        billed = False
         if self._plan.call.tls is not None:
             self.refusal = in_openai_shape(response.status, body)
+            billed = is_billed(response.status, body, self._plan.call.billed_codes)
         elif response.content_type == JSON and len(body) < MAX_REFUSAL_BYTES:
             self.refusal = Answer(response.status, body)
         else:
             self.refusal = error(response.status, f"The backend refused the request with status {response.status}.")
-        self._controls.feed(messages.UpstreamRefused(self._plan.attempt, response.status))
+        self._controls.feed(messages.UpstreamRefused(self._plan.attempt, response.status, billed))
 
     async def _whole(self, response: aiohttp.ClientResponse) -> None:
         attempt = self._plan.attempt
@@ -133,7 +137,8 @@ class Relay:
             first = next((place for place, event in enumerate(events) if event.kind is Kind.CONTENT), None)
             failed = next((event for event in events[:first] if event.kind in _ENDS), None)
             if failed is not None:
-                self._failed_before_content(failed)
+                began = any(event.kind is Kind.PREAMBLE for event in (*held, *events[: events.index(failed)]))
+                self._failed_before_content(failed, billed=began)
                 return
             held += events
             if first is not None:
@@ -149,14 +154,15 @@ class Relay:
             )
             await self._copy(response, parser, held)
 
-    def _failed_before_content(self, event: Event) -> None:
-        """An error, an abort or an end before any content: as good as no answer."""
+    def _failed_before_content(self, event: Event, *, billed: bool) -> None:
+        """An error, an abort or an end before any content: as good as no answer. An answer that began may be billed."""
         attempt = self._plan.attempt
         if event.kind is Kind.ERROR:
             status = event.status if event.status is not None and 400 <= event.status <= 599 else 502
             in_shape = in_openai_shape if self._plan.call.tls is not None else Answer
             self.refusal = in_shape(status, event.data)
-            self._controls.feed(messages.UpstreamRefused(attempt, status))
+            billed = billed or is_billed(status, event.data, self._plan.call.billed_codes)
+            self._controls.feed(messages.UpstreamRefused(attempt, status, billed))
         else:
             self._controls.feed(messages.UpstreamLost(attempt))
 
@@ -186,8 +192,8 @@ class Relay:
         out: list[bytes] = []
         for event in events:
             self._usage = event.usage or self._usage
-            if self._usage is not None and event.kind in {Kind.USAGE, Kind.DONE}:
-                # Usage beside content is a running count: it becomes the bill only when the stream proves whole.
+            if self._usage is not None and event.kind is Kind.DONE:
+                # Usage may be a running count: it becomes the bill only when the stream proves whole.
                 self._controls.feed(messages.UsageReported(self._plan.attempt, self._usage))
             if not (event.kind is Kind.USAGE and self._plan.strip_usage):
                 out.append(event.raw)

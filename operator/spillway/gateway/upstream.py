@@ -21,7 +21,7 @@ from spillway.errors import AddressRefused, CertificateNotTrusted, NothingSent
 from spillway.gateway.addresses import GuardedResolver, Network
 from spillway.gateway.credentials import Credentials
 from spillway.routing.facts import Endpoint, Target
-from spillway.routing.providers import key_headers, url_of
+from spillway.routing.providers import key_headers, surface_of, url_of
 
 ENGINE_CONNECT_SECONDS: Final = 2.0
 CLOUD_CONNECT_SECONDS: Final = 5.0
@@ -40,6 +40,8 @@ class Call:
     headers: dict[str, str]
     connect_seconds: float
     tls: ssl.SSLContext | None = None
+    billed_codes: frozenset[str] = frozenset()
+    """Of refusals that are billed all the same."""
 
 
 class Upstreams:
@@ -120,7 +122,8 @@ class Upstreams:
         """
         self._resolver.check_literal(urlsplit(target.base_url).hostname or "")
         headers = _headers(request_id, stream) | key_headers(target, self.credentials.bearer(target))
-        return Call(url_of(target, endpoint), body, headers, CLOUD_CONNECT_SECONDS, self.credentials.tls(target))
+        tls, billed_codes = self.credentials.tls(target), surface_of(target).billed_codes
+        return Call(url_of(target, endpoint), body, headers, CLOUD_CONNECT_SECONDS, tls, billed_codes)
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class Fault(Enum):
@@ -12,6 +13,10 @@ class Fault(Enum):
     """The request itself is wrong everywhere: its words are relayed to the caller, nothing is tried again."""
     UPSTREAM = "upstream"
     """This upstream cannot serve it (busy, broken, its key or its model name is wrong): the next one may."""
+
+
+TIMED_OUT: Final = frozenset({408, 504, 524})
+"""Whoever stands before a model gave up waiting for it (524 is Cloudflare's): it may have run, and be billed."""
 
 
 def fault_of(status: int) -> Fault:

@@ -58,6 +58,9 @@ DROPPED_PARAMETERS: Final = frozenset(
     }
 )
 OUTPUT_BOUNDS: Final = frozenset({"max_tokens", "max_completion_tokens"})
+CACHE_KEYS: Final = frozenset({"cache_control"})
+"""Asks for a cache of the prompt, whose writing costs up to twice an input token, which no price of a target states
+(https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching#pricing)."""
 REASONING_KEYS: Final = frozenset({"reasoning", "reasoning_content"})
 MAX_CLOUD_OUTPUT_TOKENS: Final = 4096
 """What an answer may hold at most in the cloud when the caller named no bound: a reservation needs one."""
@@ -95,8 +98,11 @@ def cloud_body(intake: Intake, target: Target, route: Route) -> bytes:
         kept["stream_options"] = {"include_usage": True}
     else:
         kept.pop("stream_options", None)
-    if isinstance(messages := kept.get("messages"), list) and not surface_of(target).keeps_reasoning:
-        kept["messages"] = [_without_reasoning(message) for message in messages]
+    if isinstance(messages := kept.get("messages"), list):
+        unknown = frozenset[str]() if surface_of(target).keeps_reasoning else REASONING_KEYS
+        kept["messages"] = [_sent_message(message, unknown) for message in messages]
+    if isinstance(tools := kept.get("tools"), list):
+        kept["tools"] = [_sent_tool(tool) for tool in tools]
     return orjson.dumps(kept)
 
 
@@ -106,11 +112,25 @@ def cloud_output_tokens(intake: Intake, route: Route) -> int:
     return min(asked, route.context_length)
 
 
-def _without_reasoning(message: object) -> object:
+def _sent_message(message: object, unknown: frozenset[str]) -> object:
     """What engines call the reasoning of an earlier answer is no key of OpenAI's messages: some refuse it."""
-    if not isinstance(message, dict) or REASONING_KEYS.isdisjoint(message):
-        return message
-    return {key: value for key, value in message.items() if key not in REASONING_KEYS}
+    message = _without(message, unknown)
+    if isinstance(message, dict) and isinstance(parts := message.get("content"), list):
+        return message | {"content": [_without(part, CACHE_KEYS) for part in parts]}
+    return message
+
+
+def _sent_tool(tool: object) -> object:
+    tool = _without(tool, CACHE_KEYS)
+    if isinstance(tool, dict) and "function" in tool:
+        return tool | {"function": _without(tool["function"], CACHE_KEYS)}
+    return tool
+
+
+def _without(value: object, keys: frozenset[str]) -> object:
+    if not isinstance(value, dict) or keys.isdisjoint(value):
+        return value
+    return {key: inner for key, inner in value.items() if key not in keys}
 
 
 def _with_usage(intake: Intake) -> dict[str, object]:

@@ -9,7 +9,9 @@ Sources, read in November 2026:
   `max_completion_tokens`, and reasoning models refuse it) and https://platform.openai.com/docs/guides/reasoning; which
   model refuses which parameter: https://community.openai.com/t/developer-role-not-accepted-for-o1-o1-mini-o3-mini/1110750/7
 - Azure OpenAI, v1 surface: https://learn.microsoft.com/azure/ai-foundry/openai/latest: `model` is the name of a
-  deployment, the key is in `api-key`, and `api-version` is `v1` when it is absent, so none is sent.
+  deployment, the key is in `api-key`, and `api-version` is `v1` when it is absent, so none is sent; it bills a prompt
+  that its filter or its length refused, and what ran into a timeout:
+  https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
 - Anthropic: https://platform.claude.com/docs/en/api/openai-sdk: `n` must be 1, most other parameters are ignored;
   what its own words around tools cost: https://docs.anthropic.com/en/docs/tool-use-pricing-and-tokens
 - Gemini: https://ai.google.dev/gemini-api/docs/openai; it refuses a parameter it does not know ("Unknown name"):
@@ -55,6 +57,7 @@ class Surface:
     `dropped` never crosses; a request that asks for something `owed` cannot be served there, nor one with a strict tool
     or a stop of nothing but white space where `owes_strict_tools` or `owes_blank_stops` says that these are ignored.
     `tool_tokens` is the most that the provider's own words around tools add to a prompt.
+    `billed_codes` are those of refusals that are billed all the same.
     """
 
     base_url: str | None = None
@@ -68,6 +71,7 @@ class Surface:
     owes_blank_stops: bool = False
     keeps_reasoning: bool = False
     tool_tokens: int = 0
+    billed_codes: frozenset[str] = frozenset()
     quirks: tuple[Quirk, ...] = ()
 
 
@@ -95,6 +99,7 @@ SURFACES: Final[Mapping[Provider, Surface]] = {
         key_prefix="",
         output_bound="max_completion_tokens",
         owed=frozenset({"logit_bias"}),
+        billed_codes=frozenset({"content_filter", "context_length_exceeded"}),
         quirks=_OPENAI_QUIRKS,
     ),
     Provider.ANTHROPIC: Surface(
@@ -114,7 +119,10 @@ SURFACES: Final[Mapping[Provider, Surface]] = {
         dropped=frozenset({"frequency_penalty", "presence_penalty", "seed"}),
         owed=LOG_PROBABILITIES | {"logit_bias", "n", "parallel_tool_calls"},
     ),
-    Provider.OPENAI_COMPATIBLE: Surface(keeps_reasoning=True),
+    # It may hand on to any of those above: what costs most among them counts.
+    Provider.OPENAI_COMPATIBLE: Surface(
+        keeps_reasoning=True, tool_tokens=1024, billed_codes=frozenset({"content_filter"})
+    ),
 }
 
 

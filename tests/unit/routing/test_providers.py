@@ -175,6 +175,19 @@ def test_the_reasoning_of_earlier_answers_goes_only_where_it_is_known(provider: 
 
 
 @pytest.mark.parametrize("provider", list(Provider))
+def test_no_cache_is_asked_for_as_no_price_says_what_it_costs(provider: Provider) -> None:
+    cached = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    part = {"type": "text", "text": "hi"}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": cached}}}
+    marked = tool | cached | {"function": tool["function"] | cached}  # type: ignore[operator]  # both are dicts
+    messages = [{"role": "user", "content": [part | cached]}]
+    body = {"model": "chat", "messages": messages, "tools": [marked]}
+    crossed = orjson.loads(cloud_body(parse(Endpoint.CHAT, orjson.dumps(body)), at(provider), route()))
+    assert crossed["messages"] == [{"role": "user", "content": [part]}]
+    assert crossed["tools"] == [tool], "a property of that name is the caller's own"
+
+
+@pytest.mark.parametrize("provider", list(Provider))
 def test_the_words_that_a_provider_puts_around_tools_are_reserved(provider: Provider) -> None:
     target = at(provider)
     plain, with_tool = intake("hi"), intake("hi", tools=[TOOL])
