@@ -102,7 +102,7 @@ async def busy_with_fill(request: web.Request) -> web.StreamResponse:
 async def fill(rig: Rig, address: str) -> asyncio.Task[Reply]:
     """Give the only replica what it reads for a while: what comes next is held."""
     rig.replicas(address)
-    stuck = asyncio.create_task(rig.post(chat("fill " * 3_000), **{"x-spillway-data-class": "Sensitive"}))
+    stuck = asyncio.create_task(rig.post(chat("fill " * 20_000), **{"x-spillway-data-class": "Sensitive"}))
     await eventually(lambda: rig.pool.in_flight == 1, "the replica is busy")
     return stuck
 
