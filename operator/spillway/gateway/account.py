@@ -107,6 +107,22 @@ def leave(account: Account, identity: str) -> Account:
     return replace(account, leases={name: lease for name, lease in account.leases.items() if name != identity})
 
 
+def breach(before: Account, after: Account) -> str | None:
+    """Which law the step from one account to the next would break, in words; None when it keeps them all.
+
+    The API server holds LLMLedgers to the same (`api/ledger.py`). Where there is none, whoever stores them has to.
+    """
+    if before.window_start is not None:
+        if after.window_start is None or after.window_start < before.window_start:
+            return "a window may not begin before the one that it follows"
+        if after.window_start == before.window_start and after.spent_micros < before.spent_micros:
+            return "spent may not fall within a window"
+    total = after.spent_micros + after.leased_micros
+    if total > after.limit_micros and total > before.spent_micros + before.leased_micros:
+        return "spent and leases together may not pass the limit"
+    return None
+
+
 def window_bounds(window: BudgetWindow, now: datetime) -> tuple[datetime, datetime]:
     """The calendar day or month around `now`, in the time zone of `now`: its start and the start of the next, in UTC.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,11 +21,15 @@ class _Read(Generic[T]):
 
 
 class Credentials:
-    """The directory of projected Secrets (`<secret>/<key>`) and that of CA bundles (`<configmap>/<key>`)."""
+    """The directory of projected Secrets (`<secret>/<key>`) and that of CA bundles (`<configmap>/<key>`).
 
-    def __init__(self, credentials_dir: Path, ca_dir: Path) -> None:
+    `given` are keys that somebody handed over at the start: they stand before any file.
+    """
+
+    def __init__(self, credentials_dir: Path, ca_dir: Path, given: Mapping[KeyRef, str] | None = None) -> None:
         self._credentials_dir = credentials_dir
         self._ca_dir = ca_dir
+        self._given = dict(given or {})
         self._keys: dict[Path, _Read[str]] = {}
         self._contexts: dict[Path, _Read[ssl.SSLContext]] = {}
         self._public: ssl.SSLContext | None = None
@@ -37,11 +42,13 @@ class Credentials:
         """
         if target.credential is None:
             return None
+        if target.credential in self._given:
+            return self._given[target.credential]
         path = _inside(self._credentials_dir, target.credential)
         where = f"key {target.credential.key!r} of Secret {target.credential.name!r}"
         stamp = _stamp(path)
         if stamp is None:
-            raise CredentialMissing("SecretNotFound", f"{where} is not mounted")
+            raise CredentialMissing("SecretNotFound", f"{where} is not mounted: there is no {path}")
         known = self._keys.get(path)
         if known is None or known.stamp != stamp:
             known = self._keys[path] = _Read(stamp, _read_key(path, where))
@@ -67,7 +74,7 @@ class Credentials:
         where = f"key {target.ca_bundle.key!r} of ConfigMap {target.ca_bundle.name!r}"
         stamp = _stamp(path)
         if stamp is None:
-            raise CredentialMissing("CABundleNotFound", f"{where} is not mounted")
+            raise CredentialMissing("CABundleNotFound", f"{where} is not mounted: there is no {path}")
         known = self._contexts.get(path)
         if known is None or known.stamp != stamp:
             known = self._contexts[path] = _Read(stamp, _read_bundle(path, where))

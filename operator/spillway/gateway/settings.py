@@ -11,9 +11,9 @@ from spillway.routing.facts import CompileSettings
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """The options of `spillway gateway`.
+    """What each gateway is told, in a cluster or on its own.
 
-    `service_account_dir` holds `token` and `ca.crt`, `credentials_dir` `<secret>/<key>`, `ca_dir` `<configmap>/<key>`.
+    `credentials_dir` holds `<secret>/<key>`, `ca_dir` `<configmap>/<key>`.
     `journal_dir` outlives a container but not its pod; None keeps what is owed in memory, and a crash costs the lease.
     `allowed_hosts` are the cloud hosts that the administrator lets targets name;
     `unlabelled_namespace_may_leave` is the ceiling (None, Public, Internal) of a namespace without the label.
@@ -21,10 +21,11 @@ class GatewaySettings:
 
     namespace: str
     name: str
-    service_account_dir: Path
     credentials_dir: Path
     ca_dir: Path
     allowed_hosts: frozenset[str]
+    service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """Holds `token` and `ca.crt` for the API server, in a cluster."""
     journal_dir: Path | None = None
     unlabelled_namespace_may_leave: str = "Internal"
     egress_networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -32,8 +33,8 @@ class GatewaySettings:
     egress_proxy_url: str | None = None
     host: str = "0.0.0.0"
     port: int = 8080
-    peers_port: int = 8082
-    """Where other gateways of the namespace ask what this one dispatched."""
+    peers_port: int | None = 8082
+    """Where other gateways of the namespace ask what this one dispatched; None: there are no others."""
     drain_seconds: float = 60.0
     """How long what is in flight may take to end after SIGTERM; a pod's grace period has to be longer."""
 

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from spillway.errors import SetupError
 from spillway.gateway.audit import Audit, to_standard_output
 from spillway.gateway.credentials import Credentials
 from spillway.gateway.desk import Desk
@@ -146,10 +147,7 @@ class Gateway:
 
 async def _run(settings: GatewaySettings) -> bool:
     """Whether it ended because it was told to."""
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+    told = told_to_end()
     credentials = Credentials(settings.credentials_dir, settings.ca_dir)
     hosts = frozenset(host.partition(":")[0] for host in settings.allowed_hosts)
     async with (
@@ -163,6 +161,14 @@ async def _run(settings: GatewaySettings) -> bool:
         gateway.keep(gateway.peers.run())
         await serve_until(gateway, told)
     return not gateway.died.is_set()
+
+
+def told_to_end() -> asyncio.Event:
+    """Set when this process is told to end."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told
 
 
 def _watch_all(gateway: Gateway, client: KubeClient) -> None:
@@ -184,19 +190,32 @@ def _watch_all(gateway: Gateway, client: KubeClient) -> None:
 
 
 async def listen(gateway: Gateway) -> web.AppRunner:
-    """Accept requests; `cleanup` of what is returned ends that and waits for those in flight."""
+    """Accept requests; `cleanup` of what is returned ends that and waits for those in flight.
+
+    Raises:
+        SetupError: the address cannot be listened on.
+    """
     settings = gateway.settings
     # handler_cancellation: a caller that leaves ends its request at once, which aiohttp does not do by default.
     runner = web.AppRunner(
         gateway.app, handler_cancellation=True, access_log=None, shutdown_timeout=settings.drain_seconds
     )
     await runner.setup()
-    await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+    except OSError as problem:
+        await runner.cleanup()
+        raise SetupError(
+            f"--host {settings.host} --port {settings.port} cannot be listened on ({problem.strerror}); "
+            "choose another with --port"
+        ) from problem
     return runner
 
 
-async def listen_to_peers(gateway: Gateway) -> web.AppRunner:
-    """Answer other gateways, on a port that clients do not reach."""
+async def listen_to_peers(gateway: Gateway) -> web.AppRunner | None:
+    """Answer other gateways, on a port that clients do not reach; None where there are none."""
+    if gateway.settings.peers_port is None:
+        return None
     runner = web.AppRunner(gateway.peers.app(), access_log=None, shutdown_timeout=0.0)
     await runner.setup()
     await web.TCPSite(runner, gateway.settings.host, gateway.settings.peers_port).start()
@@ -207,7 +226,9 @@ async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
     """Serve until `told` is set or a part dies; then finish what is in flight, at most for the drain's time."""
     settings = gateway.settings
     runner, peers = await listen(gateway), await listen_to_peers(gateway)
-    _log.info("listening", host=settings.host, port=settings.port, namespace=settings.namespace)
+    host, port = runner.addresses[0][:2]
+    models = [route.model_name for route in gateway.table.models()]
+    _log.info("listening", host=host, port=port, namespace=settings.namespace, models=models)
     waiting = [asyncio.ensure_future(event.wait()) for event in (told, gateway.died)]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for waiter in waiting:
@@ -215,7 +236,8 @@ async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
     gateway.readiness.draining = True
     _log.info("draining")
     await runner.cleanup()
-    await peers.cleanup()
+    if peers is not None:
+        await peers.cleanup()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(gateway.close(), RETURN_LEASES_WITHIN_SECONDS)
     _log.info("ended")
