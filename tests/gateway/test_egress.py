@@ -38,6 +38,7 @@ from spillway.routing.facts import KeyRef, Price, Target
         ("64:ff9b::169.254.169.254", False),
         ("64:ff9b:1::8.8.8.8", False),
         ("::10.0.0.1", False),
+        ("::ffff:0:169.254.169.254", False),
         ("::8.8.8.8", False),
         ("2001:0:0808:0808::1", False),
         ("fec0::1", False),

@@ -20,6 +20,7 @@ NOT_PUBLIC: Final = (
     ipaddress.ip_network("168.63.129.16/32"),
     ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments; Oracle's clouds keep their metadata at one of them
     ipaddress.ip_network("::/96"),  # IPv4-compatible, given up: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.1
+    ipaddress.ip_network("::ffff:0:0:0/96"),  # IPv4-translated: https://www.rfc-editor.org/rfc/rfc2765#section-2.1
     ipaddress.ip_network("64:ff9b:1::/48"),  # NAT64 of a network of one's own: https://www.rfc-editor.org/rfc/rfc8215
     ipaddress.ip_network("2001::/32"),  # Teredo: an IPv4 address in disguise
     ipaddress.ip_network("fec0::/10"),  # site-local, given up: https://www.rfc-editor.org/rfc/rfc3879
