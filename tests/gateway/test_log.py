@@ -11,8 +11,14 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.rig import Rig
+from gateway.rig import Rig, chat, manifest
+from spillway.api.v1alpha1 import LLMDeployment
+from spillway.gateway.admission import Facts, admit
 from spillway.gateway.retold import Retold
+from spillway.routing.compile import compile_route
+from spillway.routing.facts import CompileSettings, Endpoint
+from spillway.routing.intake import parse
+from spillway.routing.sensitivity import classify
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
 LIBRARY = """
@@ -63,3 +69,14 @@ def test_what_libraries_log_is_told_in_our_form_and_without_their_words() -> Non
     assert line["event"] == "Error handling request from %s"
     assert (line["level"], line["problem"]) == ("error", "ValueError")
     assert "pigeon" not in str(line).replace('raise ValueError("my pigeon")', "")
+
+
+def test_no_repr_of_a_request_holds_its_text() -> None:
+    asked = orjson.dumps(chat("my pigeon"))
+    intake = parse(Endpoint.CHAT, asked)
+    route = compile_route(LLMDeployment.model_validate(manifest()), None, CompileSettings(frozenset(), "None"))
+    classified = classify(intake, None, route)
+
+    facts = Facts(admit("r", intake, classified, route, lambda _: True), route, intake, classified, asked, 0.0)
+
+    assert "pigeon" not in repr(facts)

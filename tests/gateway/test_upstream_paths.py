@@ -43,6 +43,14 @@ def credentials(directory: Path, cloud: RecordingCloud) -> Credentials:
     return Credentials(settings.credentials_dir, settings.ca_dir)
 
 
+async def test_neither_a_prompt_nor_a_credential_is_in_a_calls_repr(tmp_path: Path) -> None:
+    async with cloud_of() as cloud, Upstreams(credentials(tmp_path, cloud), frozenset({"127.0.0.1"})) as upstreams:
+        made = upstreams.cloud_call(target(cloud.base_url), Endpoint.CHAT, BODY, "r", stream=False)
+    assert API_KEY in str(made.headers)
+    assert API_KEY not in repr(made)
+    assert "messages" not in repr(made)
+
+
 async def call(upstreams: Upstreams, base_url: str) -> int:
     request = upstreams.cloud_call(target(base_url), Endpoint.CHAT, BODY, "r", stream=False)
     response = await upstreams.post(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -22,13 +22,16 @@ UNARY_ANSWER_SECONDS: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One request: what stays open to it, what it is, whom it is for, its bytes. `arrived` is monotonic seconds."""
+    """One request: what stays open to it, what it is, whom it is for, its bytes. `arrived` is monotonic seconds.
+
+    Its bytes are in no repr: one may get into a message or a log.
+    """
 
     request: Request
     route: Route
     intake: Intake
     classified: Classified
-    body: bytes
+    body: bytes = field(repr=False)
     arrived: float
 
 

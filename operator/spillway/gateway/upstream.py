@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -33,11 +33,11 @@ USER_AGENT: Final = "spillway"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One attempt, ready to be sent."""
+    """One attempt, ready to be sent. The prompt and the credential are in no repr: one may get into a log."""
 
     url: str
-    body: bytes
-    headers: dict[str, str]
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
     connect_seconds: float
     tls: ssl.SSLContext | None = None
     billed_codes: frozenset[str] = frozenset()
