@@ -166,8 +166,9 @@ class Team:
         )
 
     def in_flight(self) -> float:
-        """Requests that replicas work on, as the gateway's metrics say."""
-        script = "import urllib.request as u; print(u.urlopen('http://spillway-gateway/metrics').read().decode())"
+        """Requests that replicas work on, as the gateways' metrics say."""
+        urls = [f"http://{pod['status']['podIP']}:8080/metrics" for pod in self.pods("gateway")]
+        script = f"import urllib.request as u\nfor url in {urls}: print(u.urlopen(url).read().decode())"
         text = cluster.kubectl("exec", "-n", self.name, "caller", "--", "python", "-c", script)
         lines = [line for line in text.splitlines() if line.startswith("spillway_in_flight_requests{")]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
