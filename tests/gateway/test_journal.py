@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rig import MemoryStore
+from gateway.rig import FaultyStore, MemoryStore
 from spillway.errors import JournalDamaged, LedgerUnreachable, SetupError
 from spillway.gateway import journal_format
 from spillway.gateway.entries import (
@@ -27,7 +28,7 @@ from spillway.gateway.entries import (
     Taken,
     Whole,
 )
-from spillway.gateway.journal import FILE_NAME, Journal
+from spillway.gateway.journal import FILE_NAME, REWRITE_ABOVE_BYTES, Journal
 from spillway.gateway.ledger import Ledger
 
 NOW = datetime(2026, 11, 21, 13, tzinfo=UTC)
@@ -63,6 +64,27 @@ class Disk:
         if not part:
             raise OSError(28, "No space left on device")
         return os.write(file, part)
+
+
+class Power:
+    """What would be on the disk if the power failed now: bytes as of a file's last fsync, names as of the folder's."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[int, bytes] = {}
+        self.names: dict[str, int] = {}
+
+    def sync(self, file: int) -> None:
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        if path.is_dir():
+            self.names = {entry.name: entry.stat().st_ino for entry in path.iterdir()}
+        else:
+            self.bytes[path.stat().st_ino] = path.read_bytes()
+
+    def fail(self, directory: Path) -> None:
+        shutil.rmtree(directory)
+        directory.mkdir()
+        for name, number in self.names.items():
+            (directory / name).write_bytes(self.bytes.get(number, b""))
 
 
 @pytest.fixture
@@ -155,6 +177,51 @@ async def test_a_container_that_is_started_again_settles_what_its_predecessor_ow
     account = store.account()
     assert (account.spent_micros, account.leased_micros) == (3700, 0)
     assert second.identity == first.identity
+
+
+@pytest.mark.parametrize("limit", [REWRITE_ABOVE_BYTES, 0], ids=["appended", "written anew each time"])
+async def test_what_was_reserved_and_settled_outlives_a_failure_of_the_power(
+    limit: int, tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power, directory = Power(), tmp_path / "journal"
+    monkeypatch.setattr(os, "fsync", power.sync)
+    monkeypatch.setattr(os, "fdatasync", power.sync)
+    first = Journal(directory, "pod-a", limit=limit)
+    ledger = ledger_on(first, store)
+    await reserve(ledger, "open", 3000)
+    await reserve(ledger, "done", 2000)
+    await ledger.settle("done", 700)
+    crash(first)
+    power.fail(directory)
+
+    second = Journal(directory, "pod-a")
+    await ledger_on(second, store).exchange()
+
+    assert second.identity == first.identity
+    assert (store.account().spent_micros, store.account().leased_micros) == (3700, 0)
+
+
+async def test_a_lease_of_which_no_reply_came_before_the_power_failed_is_known_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power, directory, store = Power(), tmp_path / "journal", FaultyStore(faults=["lost after"])
+    store.create("chat", 100_000)
+    monkeypatch.setattr(os, "fsync", power.sync)
+    monkeypatch.setattr(os, "fdatasync", power.sync)
+    first = Journal(directory, "pod-a")
+    ledger = ledger_on(first, store)
+    asking = asyncio.create_task(ledger.reserve("a", 3000))
+    await asyncio.sleep(0)
+    for refused in (ledger.exchange(), asking):
+        with pytest.raises(LedgerUnreachable):
+            await refused
+    crash(first)
+    power.fail(directory)
+    assert store.account().leased_micros > 3000
+
+    await ledger_on(Journal(directory, "pod-a"), store).exchange()
+
+    assert (store.account().spent_micros, store.account().leased_micros) == (0, 0)
 
 
 async def test_a_second_crash_finds_what_the_first_one_left(tmp_path: Path, store: MemoryStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import orjson
 import pytest
@@ -22,6 +23,10 @@ from gateway.rig import (
     unary,
     usage_chunk,
 )
+from spillway.gateway.credentials import Credentials
+from spillway.gateway.relay import Plan, Relay
+from spillway.gateway.upstream import Call, Upstreams
+from spillway.routing import messages
 
 ASKED = {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -236,3 +241,51 @@ async def test_the_callers_credentials_reach_no_engine(rig: Rig) -> None:
     }
     assert "callers-own" not in repr(headers)
     assert headers["x-request-id"] == (await rig.line())["request_id"]
+
+
+class Heard:
+    """A session and a caller that only listen."""
+
+    def __init__(self) -> None:
+        self.events: list[messages.Event] = []
+
+    def feed(self, event: messages.Event) -> None:
+        self.events.append(event)
+
+    def committed(self, attempt: int) -> bool:
+        return attempt == 1
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    async def begin(self, *_: object) -> None: ...
+
+    async def write(self, _: bytes) -> None: ...
+
+    async def finish(self) -> None: ...
+
+
+FAILED = b'data: {"error":{"message":"no","code":503}}\n\n'
+FILTERED = b'data: {"error":{"message":"no","code":"content_filter"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("parts", "last"),
+    [
+        ((b": queued\n\n", FAILED), messages.UpstreamRefused(1, 503, billed=False)),
+        ((chunk(), FAILED), messages.UpstreamRefused(1, 503, billed=True)),
+        ((FILTERED,), messages.UpstreamRefused(1, 502, billed=True)),
+        ((chunk("Hello"), usage_chunk()), messages.StreamEnded(1, complete=False)),
+    ],
+    ids=["an error before all", "an error after the role", "an error that is billed", "usage, and no proof of the end"],
+)
+async def test_of_a_stream_that_fails_the_bill_is_what_it_may_have_cost(
+    parts: tuple[bytes, ...], last: messages.Event, tmp_path: Path
+) -> None:
+    heard = Heard()
+    async with engine(streams(*parts)) as fake, Upstreams(Credentials(tmp_path, tmp_path), frozenset()) as upstreams:
+        call = Call(f"http://{fake.address}/", b"{}", {}, 5.0, billed_codes=frozenset({"content_filter"}))
+        plan = Plan(1, call, stream=True, strip_usage=False)
+        await Relay(plan, upstreams, heard, heard).run()  # type: ignore[arg-type]  # a caller in three methods
+    assert heard.events[-1] == last
+    assert not any(isinstance(event, messages.UsageReported) for event in heard.events)

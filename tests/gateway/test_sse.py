@@ -99,7 +99,18 @@ def test_usage_is_read_from_streams_and_whole_answers_alike() -> None:
     assert sse.unary_usage(b'{"usage":' + usage + b"}") == Usage(3, 2, 1)
 
 
-@pytest.mark.parametrize("usage", [b"null", b'{"prompt_tokens":-1}', b'{"prompt_tokens":"3"}', b"{}", b"[1]"])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        b"null",
+        b'{"prompt_tokens":-1}',
+        b'{"prompt_tokens":"3"}',
+        b"{}",
+        b"[1]",
+        b'{"prompt_tokens":9223372036854775807}',
+        b'{"prompt_tokens":1,"total_tokens":9223372036854775807}',
+    ],
+)
 def test_usage_that_cannot_be_a_bill_is_none(usage: bytes) -> None:
     assert sse.unary_usage(b'{"usage":' + usage + b"}") is None
 

@@ -25,6 +25,9 @@ from spillway.routing.facts import Usage
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 """An event longer than this is no chunk of an answer; it would only fill memory."""
 
+MAX_TOKENS: Final = 10**9
+"""More than this in one answer is no count of tokens, so what was used is not known."""
+
 _ABORTED: Final = "abort"
 # Inside a JSON string these words stand with their quotes escaped: the bytes below only match real keys and values.
 _USAGE_KEY: Final = b'"usage"'
@@ -180,6 +183,8 @@ def _usage(chunk: dict[str, object]) -> Usage | None:
         # Gemini bills what a model thinks as output, and counts it in the total alone:
         # https://github.com/router-for-me/CLIProxyAPI/issues/5733, https://ai.google.dev/gemini-api/docs/thinking#pricing
         completion = max(completion, total - prompt)
+    if prompt > MAX_TOKENS or completion > MAX_TOKENS:
+        return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     return Usage(prompt, completion, cached if isinstance(cached, int) and cached > 0 else 0)
