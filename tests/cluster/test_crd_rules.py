@@ -140,6 +140,14 @@ async def test_a_full_status_is_taken_as_it_is(kinds: KubeAPI, namespace: str):
             "windowStart": "2026-11-01T00:00:00Z",
             "windowEnd": "2026-12-01T00:00:00Z",
         },
+        "cost": {
+            "localPerMillionTokens": "0.233333",
+            "cloudPerMillionTokens": "7.500000",
+            "breakEvenTokensPerDay": 2_240_000,
+            "utilizationPercent": 42,
+            "recommendation": "KeepLocal",
+            "measuredUntil": now,
+        },
     }
     made = await kinds.create(changed(DEPLOYMENT, {"metadata.namespace": namespace}))
     assert (await kinds.patch_status(made, status))["status"] == status

@@ -298,6 +298,71 @@ async def test_the_ledgers_money_reaches_status(operator, team):
     assert status["fallback"] == {"state": "Blocked", "reason": "BudgetExhausted", "sharePercent": 12}
 
 
+async def test_what_tokens_cost_is_in_status_to_the_cent_and_written_once_a_minute(operator, team):
+    target = {"name": "openai", "provider": "OpenAI", "model": "gpt-4o", "secretRef": {"name": "openai", "key": "key"}}
+    price = {"inputPerMillionTokens": "1", "outputPerMillionTokens": "2"}
+    await team.apply(
+        replicas=2,
+        dataPolicy={"defaultClass": "Public", "mayLeave": ["Public"]},
+        fallback={"mode": "Shadow", "targets": [target | {"price": price}]},
+    )
+    await until("all children", team.has)
+    costs = []
+
+    async def cost():
+        found = (await team.get("llmdeployments", "chat"))["status"].get("cost")
+        if found != (costs[-1] if costs else None):
+            costs.append(found)
+        return found
+
+    await until("a cost before anything was measured", cost)
+    # two L4 at 0.70 an hour are 33.60 dollars a day; a third prompt and two thirds answer are 5/3 dollars a million
+    unmeasured = {"cloudPerMillionTokens": "1.666667", "breakEvenTokensPerDay": 20_160_000, "recommendation": "Unknown"}
+    assert costs == [unmeasured]
+
+    async def report(minute, share, *prompts):
+        """Gateways that served prompts of so many tokens, and as many tokens of answer, in the hour until a minute."""
+        gateways = [
+            {
+                "name": f"gw-{place}",
+                "state": "Shadow",
+                "sharePercent": share,
+                "served": {
+                    "requests": 1000,
+                    "promptTokens": tokens,
+                    "completionTokens": tokens,
+                    "seconds": 3600,
+                    "until": f"2026-11-21T12:0{minute}:00Z",
+                },
+            }
+            for place, tokens in enumerate(prompts)
+        ]
+        await team.api.patch_status(await team.get("llmledgers", "chat"), {"gateways": gateways})
+
+        async def told():
+            await cost()
+            status = (await team.get("llmdeployments", "chat"))["status"]
+            return status.get("fallback", {}).get("sharePercent") == share
+
+        await until(f"{share} % in status", told)
+
+    await report(1, 10, 1_000_000)
+    for share, tokens in ((20, 2_000_000), (30, 3_000_000)):
+        await report(1, share, 1_000_000, tokens)  # others report of the same minute
+    measured = {"cloudPerMillionTokens": "1.500000", "breakEvenTokensPerDay": 22_400_000}
+    first = {
+        "localPerMillionTokens": "0.700000",
+        "recommendation": "KeepLocal",
+        "measuredUntil": "2026-11-21T12:01:00Z",
+    }
+    (told,) = costs[1:]
+    assert told == {**measured, **first, "utilizationPercent": told["utilizationPercent"]}
+    await report(2, 40, 100_000, 100_000)
+    (told,) = costs[2:]
+    assert told["localPerMillionTokens"] == "3.500000"
+    assert (told["recommendation"], told["measuredUntil"]) == ("PreferCloud", "2026-11-21T12:02:00Z")
+
+
 async def test_a_failing_pod_is_told_and_forgotten_when_it_recovers(operator, team):
     await team.apply()
     await until("all children", team.has)

@@ -137,7 +137,14 @@ def test_columns_are_those_that_the_api_page_promises():
         "Spend",
         "Age",
     ]
-    assert [c["name"] for c in columns if c.get("priority")] == ["URL", "Quantization", "GPUs"]
+    assert [c["name"] for c in columns if c.get("priority")] == [
+        "URL",
+        "Quantization",
+        "GPUs",
+        "Local$/M",
+        "Cloud$/M",
+        "Cost",
+    ]
 
 
 def ids(cases: tuple[Case, ...]) -> list[str]:

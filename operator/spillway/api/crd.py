@@ -100,6 +100,19 @@ KINDS: tuple[Kind, ...] = (
             Column("URL", ".status.url", wide=True),
             Column("Quantization", ".status.plan.quantization", wide=True),
             Column("GPUs", ".status.plan.accelerators", "integer", "Accelerators of one replica.", wide=True),
+            Column(
+                "Local$/M",
+                ".status.cost.localPerMillionTokens",
+                description="Dollars for a million tokens here, of the last hour.",
+                wide=True,
+            ),
+            Column(
+                "Cloud$/M",
+                ".status.cost.cloudPerMillionTokens",
+                description="Dollars for a million of the same tokens at the target.",
+                wide=True,
+            ),
+            Column("Cost", ".status.cost.recommendation", description="Where tokens cost less.", wide=True),
         ),
     ),
     Kind(

@@ -8,7 +8,14 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from spillway.api.common import Dollars, ListType, StatusModel, text, whole
-from spillway.api.enums import ConditionStatus, DataClass, EngineType, FallbackState, QuantizationMethod
+from spillway.api.enums import (
+    ConditionStatus,
+    CostRecommendation,
+    DataClass,
+    EngineType,
+    FallbackState,
+    QuantizationMethod,
+)
 
 COUNT = whole(0, 2_147_483_647)
 TOKENS = whole(0, 9_007_199_254_740_991)
@@ -144,6 +151,49 @@ class BudgetStatus(StatusModel):
     window_end: Annotated[AwareDatetime | None, Field(description="When the next window begins.")] = None
 
 
+class CostStatus(StatusModel):
+    """What tokens cost here and at the object's own target; worked out once for each minute that was measured."""
+
+    local_per_million_tokens: Annotated[
+        Annotated[Decimal, Dollars("cost.localPerMillionTokens", exact=True)] | None,
+        Field(
+            description="Dollars for a million tokens of the last hour here: the spec's replicas at the profile's "
+            "hourlyCost. Absent: no hourlyCost, or nothing was served."
+        ),
+    ] = None
+    cloud_per_million_tokens: Annotated[
+        Annotated[Decimal, Dollars("cost.cloudPerMillionTokens", exact=True)] | None,
+        Field(
+            description="Dollars for a million of the same tokens at the first target that states a price. Before "
+            "anything is measured: of two tokens of answer for one of prompt. Absent: no price."
+        ),
+    ] = None
+    break_even_tokens_per_day: Annotated[
+        int | None,
+        TOKENS,
+        Field(description="Tokens a day above which the replicas cost less than that target. Absent: not known."),
+    ] = None
+    utilization_percent: Annotated[
+        int | None,
+        whole(0, 100),
+        Field(
+            description="Tokens of the last hour, in percent of what the spec's replicas could serve at most by the "
+            "roofline. Absent: not known."
+        ),
+    ] = None
+    recommendation: Annotated[
+        CostRecommendation,
+        Field(
+            description="KeepLocal: the replicas cost less, or nothing may leave; PreferCloud: the target would cost "
+            "less; Hybrid: fewer replicas with the target beside them would, or a part must stay; Unknown: a price is "
+            "missing, or less than an hour was measured."
+        ),
+    ]
+    measured_until: Annotated[
+        AwareDatetime | None, Field(description="When the last minute ended that this rests on. Absent: none.")
+    ] = None
+
+
 class LLMDeploymentStatus(StatusModel):
     """What the operator observed."""
 
@@ -179,3 +229,9 @@ class LLMDeploymentStatus(StatusModel):
     budget: Annotated[BudgetStatus | None, Field(description="What the targets have cost in the present window.")] = (
         None
     )
+    cost: Annotated[
+        CostStatus | None,
+        Field(
+            description="What tokens cost here and at the target. Absent: neither an hourlyCost nor a price is stated."
+        ),
+    ] = None

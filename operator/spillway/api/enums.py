@@ -155,3 +155,12 @@ class FallbackState(StrEnum):
     SHADOW = "Shadow"
     OVERFLOWING = "Overflowing"
     BLOCKED = "Blocked"
+
+
+class CostRecommendation(StrEnum):
+    """Where the tokens of a model cost less."""
+
+    KEEP_LOCAL = "KeepLocal"
+    PREFER_CLOUD = "PreferCloud"
+    HYBRID = "Hybrid"
+    UNKNOWN = "Unknown"

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 from pydantic import AwareDatetime, Field
 
 from spillway.api.common import Dollars, ListType, Rule, SpecModel, StatusModel, text, whole
-from spillway.api.deployment_status import Reason
+from spillway.api.deployment_status import TOKENS, Reason
 from spillway.api.enums import BudgetWindow, FallbackState
 from spillway.api.time_zone import UTC_NAME, ZONE_MESSAGE, ZONE_RULE, TimeZone, is_zone
 
@@ -50,6 +50,21 @@ class ObservedTarget(StatusModel):
     message: Annotated[str | None, Field(max_length=1024, description="Why not, and what to do.")] = None
 
 
+class ServedTokens(StatusModel):
+    """What replicas served through one gateway in the last hour, of whole minutes."""
+
+    requests: Annotated[int, TOKENS, Field(description="Requests whose tokens the engine reported.")]
+    prompt_tokens: Annotated[int, TOKENS, Field(description="Tokens of their prompts.")]
+    cached_prompt_tokens: Annotated[
+        int, TOKENS, Field(description="Of these the tokens that the engine found in its cache.")
+    ] = 0
+    completion_tokens: Annotated[int, TOKENS, Field(description="Tokens of their answers.")]
+    seconds: Annotated[
+        int, whole(60, 3600), Field(description="How long this is of, in seconds: an hour, or since the gateway began.")
+    ]
+    until: Annotated[AwareDatetime, Field(description="When the last of its minutes ended.")]
+
+
 class ObservedGateway(StatusModel):
     """What a gateway did for this model of late."""
 
@@ -65,6 +80,9 @@ class ObservedGateway(StatusModel):
         ListType("map", most=16, key="name"),
         Field(description="What it saw of each target."),
     ] = ()
+    served: Annotated[
+        ServedTokens | None, Field(description="What replicas served through it in the last hour. Absent: nothing.")
+    ] = None
     route_problem: Annotated[
         str | None,
         Field(

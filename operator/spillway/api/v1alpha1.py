@@ -27,6 +27,7 @@ from spillway.api.deployment_spec import LLMDeploymentSpec
 from spillway.api.deployment_status import (
     BudgetStatus,
     Condition,
+    CostStatus,
     FallbackStatus,
     LastFailure,
     LLMDeploymentStatus,
@@ -41,6 +42,7 @@ from spillway.api.enums import (
     CacheAccessMode,
     CacheMode,
     ConditionStatus,
+    CostRecommendation,
     DataClass,
     Detector,
     EngineType,
@@ -62,6 +64,7 @@ from spillway.api.ledger import (
     LLMLedgerStatus,
     ObservedGateway,
     ObservedTarget,
+    ServedTokens,
     Tranche,
 )
 from spillway.api.workload_spec import SLO, Accelerator, ModelSource, Quantization, Queue
@@ -84,6 +87,8 @@ __all__ = [
     "Condition",
     "ConditionStatus",
     "ConfigMapKeyRef",
+    "CostRecommendation",
+    "CostStatus",
     "DataClass",
     "DataPolicy",
     "Detector",
@@ -122,6 +127,7 @@ __all__ = [
     "Resources",
     "RetentionPolicy",
     "SecretKeyRef",
+    "ServedTokens",
     "Target",
     "Tranche",
     "parse_deployment",

@@ -37,7 +37,7 @@ class Policy:
 class Desired:
     """What one LLMDeployment comes to; with a `problem` nothing is rendered, and what exists is left as it is.
 
-    A `warning` is told and stops nothing. What is `kept` is neither applied nor deleted.
+    A `warning` is told and stops nothing. What is `kept` is neither applied nor deleted. `sized`: the whole of `plan`.
     """
 
     deployment: LLMDeployment | None = None
@@ -48,6 +48,7 @@ class Desired:
     warning: InvalidObject | None = None
     model: Model | None = None
     kept: frozenset[Ref] = frozenset()
+    sized: Plan | None = None
 
 
 def desire(
@@ -151,8 +152,10 @@ class Desires:
             wanted, kept = arrange(model, rendered.manifests, children)
         except InvalidObject as problem:
             return Desired(deployment, route, problem=problem, model=model)
-        shown = plan_status(rendered.plan) if rendered.is_sized else None
-        return Desired(deployment, route, shown, wanted, warning=rendered.plan.warning, model=model, kept=kept)
+        sized = rendered.plan if rendered.is_sized else None
+        shown = None if sized is None else plan_status(sized)
+        warning = rendered.plan.warning
+        return Desired(deployment, route, shown, wanted, warning=warning, model=model, kept=kept, sized=sized)
 
     def _recall(self, body: Mapping[str, object], ceiling: str | None) -> _Known:
         uid, spec = text_at(body, "metadata", "uid"), body.get("spec")

@@ -268,6 +268,7 @@ def _facts(
         problem=desired.problem or refusal,
         warning=desired.warning,
         plan=desired.plan,
+        sized=desired.sized,
         route=desired.route,
         engine=workload_of(engine),
         selector=_selector(at(engine, "spec", "selector", "matchLabels")),

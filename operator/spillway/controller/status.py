@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spillway.api.v1alpha1 import (
+    CostStatus,
     LastFailure,
     LLMDeployment,
     LLMDeploymentStatus,
@@ -15,6 +16,7 @@ from spillway.api.v1alpha1 import (
     PolicyStatus,
 )
 from spillway.controller.conditions import ConditionType, Finding, Reason, conditions, find, no, unknown, yes
+from spillway.controller.cost import cost_status
 from spillway.controller.failures import last_failure
 from spillway.controller.model import Model
 from spillway.controller.money import budget_available, budget_status, fallback_ready, fallback_status, route_problem
@@ -22,6 +24,7 @@ from spillway.controller.objects import GATEWAY_NAME, Key
 from spillway.controller.workload import Pod, Workload
 from spillway.errors import InvalidObject, SpillwayError
 from spillway.routing.facts import Route
+from spillway.sizing.plan import Plan
 
 # What WorkloadReady says when the engine is as the spec wants it.
 _SETTLED = frozenset({Reason.READY, Reason.SCALED_TO_ZERO, Reason.SUSPENDED})
@@ -43,6 +46,7 @@ class Facts:
     problem: SpillwayError | None
     warning: InvalidObject | None = None
     plan: PlanStatus | None
+    sized: Plan | None = None
     route: Route | None
     model: Model | None = None
     engine: Workload | None
@@ -73,7 +77,16 @@ def status_of(facts: Facts, now: dt.datetime) -> LLMDeploymentStatus:
         last_failure=failure,
         fallback=fallback_status(facts.ledger),
         budget=budget_status(deployment, facts.ledger),
+        cost=_cost(facts),
     )
+
+
+def _cost(facts: Facts) -> CostStatus | None:
+    """What is known of costs; what was told stands until another minute was measured, or the spec changed."""
+    if facts.deployment is None or facts.sized is None or facts.route is None:
+        return None
+    told = facts.previous.cost if facts.previous.observed_generation == facts.generation else None
+    return cost_status(facts.deployment, facts.sized, facts.route, facts.ledger, told)
 
 
 def route_ready(gateway: Workload | None, ledger: LLMLedger | None = None) -> Finding:

@@ -1,4 +1,4 @@
-"""What this gateway saw of one deployment in the last minute, for status: its share of spills, its targets' health."""
+"""What this gateway saw of one deployment of late, for status: its share of spills, its targets' health, its tokens."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final
 from spillway.api.v1alpha1 import FallbackState, ObservedGateway, ObservedTarget
 from spillway.errors import CredentialMissing
 from spillway.gateway.credentials import Credentials
+from spillway.gateway.served import ServedHour
 from spillway.routing.facts import Route, Target
 from spillway.routing.messages import Record
 from spillway.routing.outcomes import Outcome, Place, Reason
@@ -40,11 +41,13 @@ class Observer:
         self._unusable: dict[str, tuple[str, str]] = {}
         self._state = FallbackState.LOCAL
         self._since = now()
+        self._served = ServedHour(now)
         self.route_problem: str | None = None
         """Why the object as it is now cannot be served, while it is served as it last could be; None when it is."""
 
     def ended(self, record: Record) -> None:
         """Take in how one request ended. What would have left counts as what left does."""
+        self._served.ended(record)
         second = self._this_second()
         second.total += record.outcome is not Outcome.CLIENT_GONE or record.place is not Place.NONE
         if record.place is Place.CLOUD or record.shadow is not None:
@@ -105,6 +108,7 @@ class Observer:
             share_percent=min(100, math.ceil(100 * cloud / total)) if total else 0,
             since=self._since,
             targets=self._targets(route),
+            served=self._served.report(),
             route_problem=self.route_problem[:1024] if self.route_problem else None,
         )
 

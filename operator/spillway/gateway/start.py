@@ -111,11 +111,11 @@ class Gateway:
             for served in self.table.served:
                 route, observer = served.route, served.observer
                 spills = route.is_shadow or route.budget_limit_micros is not None
-                if not spills and not observer.route_problem and not served.ledger.is_told:
-                    continue
                 for target in route.targets:
                     observer.check_credential(target, credentials)
-                served.ledger.observe(observer.report(route))
+                seen = observer.report(route)
+                if spills or seen.served or seen.route_problem or served.ledger.is_told:
+                    served.ledger.observe(seen)
             await asyncio.sleep(OBSERVE_EVERY_SECONDS)
 
     def _desks(self) -> list[Desk]:
