@@ -45,6 +45,9 @@ kind-demo: $(READY) ## the main job on that cluster
 bench-operator: $(READY) ## the operator's speed and quiet, beside a bare client (ARGS="--objects 100")
 	@$(BIN)/python -m bench.operator $(ARGS)
 
+prove: $(READY) ## the invariants under requests, faults, restarts and changes (ARGS="--requests 100000 --seed 1")
+	@$(BIN)/python -m bench.prove $(ARGS)
+
 check: $(READY) ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -72,4 +75,4 @@ lock: $(READY) ## resolve requirements.lock anew, and the image's parts of it
 clean: ## remove what was made here (the cache of built binaries stays: ~/.cache/spillway)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup demo test e2e kind-up kind-down kind-demo bench-operator check format generate verify lock clean
+.PHONY: help setup demo test e2e kind-up kind-down kind-demo bench-operator prove check format generate verify lock clean

@@ -21,12 +21,14 @@ from bench.prove.verdict import could_be_saved, leaks
 from spillway.simulator.controlplane import ControlPlane
 
 SHOWN = 20
+LEFT_SECONDS = 600.0
+"""For starting, one round of everything that is broken, and ending."""
 
 
 def main(
-    requests: Annotated[int, typer.Option(min=1, help="How many to ask at least.")] = 2000,
+    requests: Annotated[int, typer.Option(min=1, help="How many to ask.")] = 2000,
     seed: Annotated[int | None, typer.Option(help="Of requests and faults; absent: any.")] = None,
-    minutes: Annotated[float, typer.Option(help="End with an error after so long.")] = 120.0,
+    minutes: Annotated[float, typer.Option(help="Ask no longer than this.")] = 60.0,
 ) -> None:
     """Ask, break, count."""
     chosen = secrets.randbelow(1_000_000) if seed is None else seed
@@ -39,8 +41,8 @@ def main(
 
 async def run(requests: int, seed: int, minutes: float) -> Result:
     """One run on a control plane of its own."""
-    async with asyncio.timeout(minutes * 60), ControlPlane() as plane:
-        return await Run(plane, seed, requests, tell).run()
+    async with asyncio.timeout(minutes * 60 + LEFT_SECONDS), ControlPlane() as plane:
+        return await Run(plane, seed, requests, minutes * 60, tell).run()
 
 
 def tell(what: str) -> None:

@@ -1,4 +1,4 @@
-"""Everything that goes wrong or is changed while requests are under way: four that act at the same time."""
+"""Everything that goes wrong or is changed while requests are under way: five that act at the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from bench.prove.cluster import CEILING_SECONDS, Cluster
+from bench.prove.cluster import CEILING_SECONDS, WATCH_SECONDS, Cluster
 from bench.prove.engine import Engine, Fault
 from bench.prove.evidence import API_SERVER, Troubles, poor
 from bench.prove.gate import Gate
@@ -60,7 +60,9 @@ class Breaking:
         self._clouds = clouds
         self._api_gate = api_gate
         self._stopping = asyncio.Event()
-        self._rounds = 0
+        self._loops_to_go = 4
+        self._hearing = asyncio.Lock()
+        """Held while gateways have to hear of a change, and while they cannot."""
         self.whole_round = asyncio.Event()
         """Set when everything was done at least once."""
 
@@ -70,7 +72,8 @@ class Breaking:
         async with asyncio.TaskGroup() as together:
             together.create_task(self._again_and_again(self._engine_actions(), 0.2, 1.0))
             together.create_task(self._again_and_again(self._cloud_actions(), 0.3, 1.5))
-            together.create_task(self._again_and_again(self._control_actions(), 0.3, 1.0))
+            together.create_task(self._again_and_again(self._gateway_actions(), 0.3, 1.0))
+            together.create_task(self._again_and_again(self._changes(), 0.3, 1.0))
             together.create_task(self._keep_budgets(names))
 
     def stop(self) -> None:
@@ -78,6 +81,7 @@ class Breaking:
         self._stopping.set()
 
     async def _again_and_again(self, actions: Sequence[tuple[str, Action]], least: float, most: float) -> None:
+        is_first = True
         while True:
             for name, action in self._dice.sample(actions, len(actions)):
                 await self._pause(least, most)
@@ -85,8 +89,9 @@ class Breaking:
                     return
                 await action()
                 self.counts[name] += 1
-            self._rounds += 1
-            if min(self.counts[name] for name, _ in actions) == 1 and self._rounds >= 3:
+            self._loops_to_go -= is_first
+            is_first = False
+            if not self._loops_to_go:
                 self.whole_round.set()
 
     async def _pause(self, least: float, most: float) -> None:
@@ -153,17 +158,13 @@ class Breaking:
         await gate.open()
         self.troubles.end(target)
 
-    # --- gateways, the API server, the configuration ---
+    # --- gateways and the API server ---
 
-    def _control_actions(self) -> list[tuple[str, Action]]:
+    def _gateway_actions(self) -> list[tuple[str, Action]]:
         return [
             ("gateway killed with -9", self._kill_gateway),
             ("gateway drained by SIGTERM", self._drain_gateway),
             ("API server away", self._shut_api_server),
-            ("ceiling lowered and raised", self._lower_ceiling),
-            ("mayLeave emptied and restored", self._empty_may_leave),
-            ("target removed and restored", self._remove_target),
-            ("mode Shadow and Enabled", self._shadow),
         ]
 
     async def _kill_gateway(self) -> None:
@@ -178,33 +179,37 @@ class Breaking:
         await gateway.start()
 
     async def _shut_api_server(self) -> None:
-        self.troubles.begin(API_SERVER)
-        await self._api_gate.shut()
-        await self._pause(1.0, 3.0)
-        await self._api_gate.open()
-        self.troubles.end(API_SERVER)
+        async with self._hearing:
+            self.troubles.begin(API_SERVER)
+            await self._api_gate.shut()
+            await self._pause(1.0, 3.0)
+            await self._api_gate.open()
+            self.troubles.end(API_SERVER)
+
+    # --- the configuration ---
+
+    def _changes(self) -> list[tuple[str, Action]]:
+        both, targets = (DataClass.INTERNAL, DataClass.PUBLIC), tuple(self._clouds)
+        return [
+            ("ceiling lowered and raised", self._lower_ceiling),
+            ("mayLeave emptied and restored", partial(self._change, {"may_leave": ()}, {"may_leave": both})),
+            ("target removed and restored", partial(self._change, {"targets": targets[1:]}, {"targets": targets})),
+            ("mode Shadow and Enabled", partial(self._change, {"mode": "Shadow"}, {"mode": "Enabled"})),
+        ]
 
     async def _lower_ceiling(self) -> None:
-        await self._cluster.set_ceiling(self._dice.choice(("None", "Public")))
-        await asyncio.sleep(CEILING_SECONDS)
-        await self._pause(0.5, 1.5)
-        await self._cluster.set_ceiling("Internal")
+        async with self._hearing:
+            await self._cluster.set_ceiling(self._dice.choice(("None", "Public")))
+            await asyncio.sleep(CEILING_SECONDS)
+            await self._pause(0.5, 1.5)
+            await self._cluster.set_ceiling("Internal")
 
-    async def _empty_may_leave(self) -> None:
-        await self._cluster.change("chat", may_leave=())
-        await self._pause(4.0, 5.0)
-        await self._cluster.change("chat", may_leave=(DataClass.INTERNAL, DataClass.PUBLIC))
-
-    async def _remove_target(self) -> None:
-        targets = self._cluster.objects["chat"].targets
-        await self._cluster.change("chat", targets=(self._dice.choice(targets),))
-        await self._pause(4.0, 5.0)
-        await self._cluster.change("chat", targets=targets)
-
-    async def _shadow(self) -> None:
-        await self._cluster.change("chat", mode="Shadow")
-        await self._pause(4.0, 5.0)
-        await self._cluster.change("chat", mode="Enabled")
+    async def _change(self, to: Mapping[str, object], back: Mapping[str, object]) -> None:
+        async with self._hearing:
+            await self._cluster.change("chat", **to)
+            await asyncio.sleep(WATCH_SECONDS)
+            await self._pause(0.5, 1.5)
+            await self._cluster.change("chat", **back)
 
     # --- money ---
 

@@ -57,7 +57,7 @@ class Engine:
         settings = Settings(names, self.deployment, CONTEXT_TOKENS, max_num_queued_reqs=QUEUED_AT_MOST)
         app = EngineServer(settings, loop, metrics, Faults()).application()
         app.middlewares.insert(0, self._watched)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]

@@ -80,8 +80,12 @@ class Result:
 class Run:
     """Everything that one run plays on."""
 
-    def __init__(self, plane: ControlPlane, seed: int, requests: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, plane: ControlPlane, seed: int, requests: int, most_seconds: float, tell: Callable[[str], None]
+    ) -> None:
+        """Ask `requests`, or for `most_seconds`; in any case until everything was broken once."""
         self._plane = plane
+        self._most_seconds = most_seconds
         self._seed = seed
         self._requests = requests
         self._tell = tell
@@ -159,13 +163,17 @@ class Run:
         async with asyncio.TaskGroup() as together:
             broken = together.create_task(breaking.run())
             callers = [together.create_task(self._caller()) for _ in range(CALLERS)]
-            while len(self._evidence.exchanges) < self._requests or not breaking.whole_round.is_set():
+            deadline = time.monotonic() + self._most_seconds
+            while (self._is_short() and time.monotonic() < deadline) or not breaking.whole_round.is_set():
                 await asyncio.sleep(0.5)
                 self._tell(f"{len(self._evidence.exchanges)} requests, {sum(breaking.counts.values())} faults")
             breaking.stop()
             await broken
             self._asked_all = True
             await asyncio.gather(*callers)
+
+    def _is_short(self) -> bool:
+        return len(self._evidence.exchanges) < self._requests
 
     async def _caller(self) -> None:
         """Ask one after the other, at any gateway that is up; one that cannot be reached was not asked."""
