@@ -34,6 +34,13 @@ def test_every_invariant_holds_while_everything_breaks():
     assert result["requests"] > 300
     assert result["sent_to_clouds"] > 20
     assert all(result["faults"][name] >= 1 for name in BROKEN)
-    invariants = ("sensitive_sent", "unsettled", "unaudited", "failed_that_could_be_saved", "credentials_crossed", "bugs")
+    invariants = (
+        "sensitive_sent",
+        "unsettled",
+        "unaudited",
+        "failed_that_could_be_saved",
+        "credentials_crossed",
+        "bugs",
+    )
     assert {name: result[name] for name in invariants} == dict.fromkeys(invariants, 0)
     assert float(result["overshoot_usd"]) == 0
