@@ -227,6 +227,7 @@ def advise(
         typer.Option(min=0.001, max=3650, help="Days that metrics are of; Prometheus: its last 30 if absent."),
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="YAML or JSON with prices of your own.")] = None,
+    setups: Annotated[Path | None, typer.Option(help="YAML or JSON with ways to host of your own.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs; dollars are strings.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file as well.")] = None,
 ) -> None:
@@ -242,6 +243,7 @@ def advise(
             source=source,
             days=days,
             prices=prices,
+            setups=setups,
             json=json,
             html=html,
             today=datetime.now(UTC).date(),

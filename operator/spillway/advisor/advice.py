@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from spillway.advisor.accelerators import accelerators
 from spillway.advisor.criteria import reasons
@@ -13,7 +14,7 @@ from spillway.advisor.figures import Figures, figures, wanted
 from spillway.advisor.flowchart import Step, Trigger, flowchart, triggers
 from spillway.advisor.hardware import Choice, choices
 from spillway.advisor.needs import Needs
-from spillway.advisor.patterns import Pattern, patterns
+from spillway.advisor.patterns import Pattern, alone, patterns
 from spillway.advisor.prices import ListPrice, find_price, own_prices, stale
 from spillway.advisor.setups import Setup, find_setup, own_setups
 
@@ -22,8 +23,8 @@ from spillway.advisor.setups import Setup, find_setup, own_setups
 class Advice:
     """What is recommended, why, and what it would take.
 
-    `hardware` is what can run the model at the precision asked for, cheapest first; `patterns` what a hybrid would be,
-    best first, empty unless one is recommended; `setups` are all that there were to choose from.
+    `hardware` is what can run the model at the precision asked for, cheapest first; `patterns` what is to be applied
+    for it, best first, none for an API; `setups` are all that there were to choose from.
     """
 
     needs: Needs
@@ -44,6 +45,13 @@ class Advice:
         return self.decision.recommendation
 
 
+_PATTERNS: Final[Mapping[Recommendation, Callable[[Needs, Figures], tuple[Pattern, ...]]]] = {
+    Recommendation.API: lambda _, __: (),
+    Recommendation.SELF_HOST: alone,
+    Recommendation.HYBRID: patterns,
+}
+
+
 def advise(
     needs: Needs, today: date, prices: Sequence[ListPrice] | None = None, setups: Sequence[Setup] | None = None
 ) -> Advice:
@@ -60,7 +68,6 @@ def advise(
     found = reasons(needs, numbers)
     decision = decide(found)
     answer, steps = flowchart(needs)
-    hybrid = decision.recommendation is Recommendation.HYBRID
     return Advice(
         needs=needs,
         decision=decision,
@@ -70,7 +77,7 @@ def advise(
         steps=steps,
         triggers=triggers(needs),
         hardware=choices(wanted(needs), accelerators(), (needs.model.precision,)),
-        patterns=patterns(needs, numbers) if hybrid else (),
+        patterns=_PATTERNS[decision.recommendation](needs, numbers),
         warnings=tuple(_warnings(needs, numbers, decision, today)),
         setups=known,
     )

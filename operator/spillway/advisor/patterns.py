@@ -1,4 +1,4 @@
-"""Four ways to run both, each with the LLMDeployments that implement it.
+"""Four ways to run both, and the one to run all here, each with the LLMDeployments that implement it.
 
 The objects use only what an LLMDeployment can say. Spillway tells requests apart by data class and by load, not by how
 hard they are: by complexity the application chooses, with the model's name.
@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 
+from spillway.advisor.accelerators import find_accelerator
 from spillway.advisor.criteria import SPIKY_PEAK_TO_AVERAGE
 from spillway.advisor.figures import Figures
 from spillway.advisor.hardware import Precision
 from spillway.advisor.needs import DataResidency, Needs
-from spillway.api.v1alpha1 import API_VERSION, Provider, QuantizationMethod
+from spillway.api.v1alpha1 import API_VERSION, EngineType, Provider, QuantizationMethod
 from spillway.sizing.names import marked_quantization
+from spillway.sizing.profiles import default_profiles
 
 SMALL_MODEL = "hf://hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4"
 _DEFAULT_LIMIT_MILLISECONDS = 2000
@@ -26,12 +28,18 @@ _BUDGET_MARGIN = Decimal("1.2")
 _MOST_REPLICAS = 1000
 _MOST_DOLLARS = Decimal(999_999_999)
 
+_PLACES_OF_ONES_OWN = {
+    Provider.AZURE_OPENAI: "https://my-resource.openai.azure.com/openai/v1",
+    Provider.OPENAI_COMPATIBLE: "https://api.example.com/v1",
+}
+"""What stands for an address that each customer has one of; the other providers' own are known."""
+
 Object = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One way to run both: how requests are divided, and the objects, as `kubectl apply` takes them."""
+    """One way to run a model: how requests are divided, and the objects, as `kubectl apply` takes them."""
 
     name: str
     text: str
@@ -52,6 +60,20 @@ def _asked_for(needs: Needs, figures: Figures) -> Iterator[Pattern]:
         yield by_complexity(needs, figures)
     if needs.still_experimenting:
         yield by_stage(needs, figures)
+
+
+def alone(needs: Needs, figures: Figures) -> tuple[Pattern, ...]:
+    """All of it here, on replicas for the peak; none where the model does not fit, or no node has such a setup."""
+    if figures.plan is None or find_accelerator(figures.setup.accelerator).engine is not EngineType.VLLM:
+        return ()
+    name = figures.setup.accelerator
+    missing = "" if name in default_profiles() else f"; the profile {name} is the administrator's to add"
+    spec = _spec(needs, figures) | {"replicas": _replicas(figures, figures.units)}
+    return (
+        Pattern(
+            "self-hosted", f"every request is served here, and nothing leaves{missing}", (_object(needs.name, spec),)
+        ),
+    )
 
 
 def by_complexity(needs: Needs, figures: Figures) -> Pattern:
@@ -104,13 +126,12 @@ def _object(name: str, spec: Object) -> Object:
 
 def _spec(needs: Needs, figures: Figures) -> dict[str, object]:
     """The model here, on as many replicas as the units of a hybrid hold; nothing leaves."""
-    share = 1 if figures.plan is None else max(1, figures.plan.accelerators)
     limit = needs.first_token.limit_milliseconds if needs.first_token else _DEFAULT_LIMIT_MILLISECONDS
     spec: dict[str, object] = {
         "model": {"uri": needs.model.uri} | ({"parameters": needs.model.parameters} if needs.model.parameters else {}),
         "contextLength": needs.model.context_tokens,
         "accelerator": {"profile": figures.setup.accelerator},
-        "replicas": min(_MOST_REPLICAS, max(1, figures.hybrid_units * figures.setup.accelerators // share)),
+        "replicas": _replicas(figures, figures.hybrid_units),
         "slo": {"timeToFirstTokenMilliseconds": max(10, limit)},
     }
     plain = marked_quantization(needs.model.uri) is QuantizationMethod.NONE
@@ -118,6 +139,11 @@ def _spec(needs: Needs, figures: Figures) -> dict[str, object]:
         # The engine makes it of plain files while it loads them; four bits would need a copy of their own.
         spec["quantization"] = {"method": "FP8"}
     return spec
+
+
+def _replicas(figures: Figures, units: int) -> int:
+    share = 1 if figures.plan is None else max(1, figures.plan.accelerators)
+    return min(_MOST_REPLICAS, max(1, units * figures.setup.accelerators // share))
 
 
 def _leaving(figures: Figures, reasons: tuple[str, ...], default: str = "Internal") -> dict[str, object]:
@@ -136,11 +162,12 @@ def _leaving(figures: Figures, reasons: tuple[str, ...], default: str = "Interna
         "secretRef": {"name": name, "key": "api-key"},
         "price": charged,
     }
-    if price.api is not Provider.OPENAI or price.base_url is not None:
-        target["baseURL"] = price.base_url or "https://api.example.com/v1"
+    base_url = price.base_url or _PLACES_OF_ONES_OWN.get(price.api)
+    if base_url is not None:
+        target["baseURL"] = base_url
     limit = (figures.hybrid_cloud_usd * _BUDGET_MARGIN).quantize(Decimal(1), rounding=ROUND_UP)
     return {
-        "dataPolicy": {"defaultClass": default, "mayLeave": ["Internal", "Public"], "detectors": ["PII"]},
+        "dataPolicy": {"defaultClass": default, "mayLeave": ["Internal", "Public"], "detectors": ["PII", "Secrets"]},
         "fallback": {"mode": "Enabled", "reasons": list(reasons), "targets": [target]},
         "budget": {"limit": f"{min(_MOST_DOLLARS, max(Decimal(1), limit)):f}", "window": "Month"},
         "access": {"mode": "None"},

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -97,6 +97,12 @@ class Stated(Facts):
 Cost = Annotated[Owned | Rented | Stated, Field(discriminator="kind")]
 
 
+_CURE: Final = (
+    "write a list of {name, accelerator, capacityTokensPerMonth, cost, source, date}, with a cost such as "
+    '{kind: Rented, usdPerHour: "2.50"} or {kind: Owned, purchaseUsd: "15000", amortizationMonths: 36, watts: 1000}'
+)
+
+
 class Setup(Facts):
     """One unit of a way to self-host: so many accelerators, what a month costs, how many tokens it serves in one."""
 
@@ -109,10 +115,26 @@ class Setup(Facts):
     date: date
 
 
+def load_setups(text: str) -> tuple[Setup, ...]:
+    """The setups of a YAML or JSON `text`.
+
+    Raises:
+        InvalidObject: the text holds no setup, a setup cannot be used, or two have one name.
+    """
+    setups = listed(text, Setup, "setups", _CURE)
+    if not setups:
+        raise InvalidObject("setups", "the file holds none", _CURE)
+    names = [setup.name for setup in setups]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidObject("setups", f"{twice} is there twice", "give each its own name")
+    return setups
+
+
 @cache
 def own_setups() -> tuple[Setup, ...]:
     """The setups that come with Spillway."""
-    return listed(own_text("setups.yaml"), Setup, "setups", "write a list of {name, accelerator, cost, ...}")
+    return load_setups(own_text("setups.yaml"))
 
 
 def find_setup(setups: Sequence[Setup], name: str) -> Setup:

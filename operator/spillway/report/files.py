@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from spillway.advisor.prices import ListPrice, load_prices
+from spillway.advisor.setups import Setup, load_setups
 from spillway.errors import InvalidSetting
 
 
@@ -15,6 +16,16 @@ def read_text(path: Path, option: str) -> str:
         return sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{option}: {path} cannot be read ({error}); name a YAML file, or -") from error
+
+
+def read_setups(path: Path | None) -> tuple[Setup, ...] | None:
+    """The setups of the file; None without one.
+
+    Raises:
+        InvalidSetting: the file cannot be read.
+        InvalidObject: a setup in it cannot be used.
+    """
+    return None if path is None else load_setups(read_text(path, "--setups"))
 
 
 def write_text(path: Path, text: str, option: str) -> None:

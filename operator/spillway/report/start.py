@@ -18,7 +18,7 @@ from spillway.advisor.scenarios import find_scenario, scenarios
 from spillway.advisor.traffic import measured_needs
 from spillway.errors import InvalidSetting
 from spillway.report.ask import ask
-from spillway.report.files import read_prices, read_text, write_text
+from spillway.report.files import read_prices, read_setups, read_text, write_text
 from spillway.report.mapping import mapping
 from spillway.report.measured import measured, measured_mapping, measured_words
 from spillway.report.page import page
@@ -41,6 +41,7 @@ class AdviseSettings:
     source: str | None
     days: float | None
     prices: Path | None
+    setups: Path | None
     json: bool
     html: Path | None
     today: date
@@ -56,7 +57,7 @@ def run(settings: AdviseSettings) -> None:
     prices = read_prices(settings.prices)
     traffic = None if settings.source is None else read_source(settings.source, settings.days)
     needs = _needs(settings) if traffic is None else parse_needs(measured_needs(_document(settings), traffic))
-    advice = advise(needs, settings.today, prices)
+    advice = advise(needs, settings.today, prices, read_setups(settings.setups))
     found = None if traffic is None else measured(traffic, advice, own_prices() if prices is None else prices)
     if settings.html is not None:
         write_text(settings.html, page(advice, settings.today, found), "--html")

@@ -87,6 +87,28 @@ def test_prices_of_ones_own_replace_those_that_come_along(tmp_path: Path):
     assert "state one of Acme/big" in str(refused.exception)
 
 
+def test_setups_of_ones_own_replace_those_that_come_along(tmp_path: Path):
+    setups = tmp_path / "setups.yaml"
+    ours = (
+        "- {name: ours, accelerator: l40s-48gb, accelerators: 2, capacityTokensPerMonth: 1000000000,"
+        ' cost: {kind: Rented, usdPerHour: "2.50"}, source: quotation, date: 2026-11-01}'
+    )
+    setups.write_text(ours)
+    needs = "tokensPerMonth: 3B\nselfHost: {setup: ours}"
+    found = told("--needs", "-", "--setups", setups, stdin=needs)
+    assert (found["costs"]["units"], found["costs"]["selfHostUsdPerMonth"]) == (3, "5400.00")
+    assert [row["setup"] for row in found["plots"]["bySetup"]] == ["ours"]
+    refused = run("--needs", "-", "--setups", setups, stdin="tokensPerMonth: 1B")
+    assert "selfHost.setup: there is no setup 'rented-a100'; state one of ours" in str(refused.exception)
+    for text, said in (
+        (f"{ours}\n{ours}", "setups: ours is there twice"),
+        ("[]", "setups: the file holds none"),
+        (ours.replace('"2.50"', "0"), "setups[0].cost.Rented.usdPerHour: input should be greater than 0"),
+    ):
+        setups.write_text(text)
+        assert said in str(run("--needs", "-", "--setups", setups, stdin=needs).exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -15,7 +15,7 @@ from spillway.advisor.patterns import Pattern, burst, by_complexity, by_sensitiv
 from spillway.advisor.prices import find_price, own_prices
 from spillway.advisor.scenarios import find_scenario
 from spillway.advisor.setups import find_setup, own_setups
-from spillway.api.v1alpha1 import DataClass, FallbackReason, LLMDeployment, parse_deployment
+from spillway.api.v1alpha1 import DataClass, FallbackReason, LLMDeployment, Provider, parse_deployment
 from spillway.routing.compile import compile_route
 from spillway.routing.facts import CompileSettings
 from spillway.sizing.plan import plan_deployment
@@ -114,5 +114,49 @@ def test_the_greatest_volume_still_makes_objects_that_can_be_applied(make: Calla
     assert found["shop"].spec.replicas == 1000
 
 
-def test_no_pattern_is_given_where_no_hybrid_is_advised():
+def test_nothing_is_to_be_applied_where_an_api_is_advised():
     assert advise(find_scenario("startup").needs, date(2025, 12, 15)).patterns == ()
+
+
+@pytest.mark.parametrize(("name", "replicas"), [("healthcare", 1), ("trading", 2)])
+def test_what_is_self_hosted_has_an_object_that_serves_the_peak_and_lets_nothing_leave(name: str, replicas: int):
+    (pattern,) = advise(find_scenario(name).needs, date(2025, 12, 15)).patterns
+    (deployment,) = (parse_deployment(each) for each in pattern.objects)
+    assert (pattern.name, deployment.metadata.name, deployment.spec.replicas) == ("self-hosted", name, replicas)
+    assert not compile_route(deployment, None, SETTINGS).may_leave
+    assert plan_deployment(deployment, default_profiles()).fits
+
+
+def test_a_profile_that_the_administrator_has_to_add_is_told():
+    needs = parse_needs({"tokensPerMonth": "2B", "data": "MustStay", "selfHost": {"setup": "owned-server"}})
+    (pattern,) = advise(needs, date(2025, 12, 15)).patterns
+    assert "the profile l40s-48gb is the administrator's to add" in pattern.text
+
+
+def test_nothing_is_given_to_apply_that_would_not_fit():
+    model = {"uri": "hf://meta-llama/Llama-3.1-405B-Instruct", "precision": "SixteenBits"}
+    needs = parse_needs({"tokensPerMonth": "2B", "data": "MustStay", "model": model})
+    assert advise(needs, date(2025, 12, 15)).patterns == ()
+
+
+@pytest.mark.parametrize(
+    ("api", "address"),
+    [
+        ("OpenAI", None),
+        ("Anthropic", None),
+        ("Gemini", None),
+        ("AzureOpenAI", "https://my-resource.openai.azure.com/openai/v1"),
+        ("OpenAICompatible", "https://api.example.com/v1"),
+    ],
+)
+def test_a_target_of_each_provider_can_be_applied(api: str, address: str | None):
+    price = own_prices()[0].model_copy(update={"api": Provider(api), "base_url": None})
+    needs = parse_needs({"tokensPerMonth": "2B"})
+    found = burst(needs, figures(needs, price, find_setup(own_setups(), needs.self_host.setup)))
+    (target,) = parse_deployment(found.objects[0]).spec.fallback.targets
+    assert (target.provider, target.base_url) == (api, address)
+
+
+def test_what_may_leave_is_searched_for_persons_and_for_secrets():
+    (deployment,) = made(by_sensitivity).values()
+    assert set(deployment.spec.data_policy.detectors) == {"PII", "Secrets"}
