@@ -25,7 +25,7 @@ from rich.console import Console
 from e2e import cluster, programs, release
 from e2e.cluster import until
 from e2e.images.build import ENGINE
-from e2e.stories import world
+from e2e.stories import outside, world
 from e2e.stories.world import Team
 from spillway.simulator import trace
 from spillway.simulator.cloud.recorder import read_records, read_sent
@@ -93,10 +93,10 @@ def _prepare(screen: Screen, team: Team) -> None:
     screen.step("A node that says it has GPUs; beside it a model hub, and a cloud that records and bills")
     world.offer_gpus(GPUS)
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
-    if cluster.get("namespace", world.CLOUD_NAMESPACE):
-        cluster.kubectl("delete", "pod", "cloud", "-n", world.CLOUD_NAMESPACE, "--now", "--ignore-not-found")
-    world.open_cloud()
-    world.open_hub()
+    if cluster.get("namespace", outside.CLOUD_NAMESPACE):
+        cluster.kubectl("delete", "pod", "cloud", "-n", outside.CLOUD_NAMESPACE, "--now", "--ignore-not-found")
+    outside.open_cloud()
+    outside.open_hub()
     team.open()
     screen.block(cluster.kubectl("get", "nodes", "-L", "nvidia.com/gpu.product"))
 
@@ -105,12 +105,12 @@ def _deploy(screen: Screen, team: Team, limit_usd: Decimal) -> sample.Adapted:
     chat = sample.read_sample("chat")
     secret, key = sample.secret_of(chat)
     team.apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "stringData": {key: world.CLOUD_KEY}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "stringData": {key: outside.CLOUD_KEY}},
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "recording-cloud"},
-            "data": {"ca.crt": world.cloud_ca()},
+            "data": {"ca.crt": outside.cloud_ca()},
         },
     )
     adapted = sample.adapt(chat, f"https://{release.CLOUD_HOST}:{release.CLOUD_PORT}/v1", limit_usd)
@@ -202,7 +202,7 @@ def _settled_usd() -> Decimal:
 
 
 def _copy_books(into: Path) -> None:
-    argv = [*cluster.kubectl_words(), "exec", "-n", world.CLOUD_NAMESPACE, "cloud"]
+    argv = [*cluster.kubectl_words(), "exec", "-n", outside.CLOUD_NAMESPACE, "cloud"]
     packed = subprocess.run([*argv, "--", "tar", "-C", "/data", "-c", "."], capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(into, filter="data")

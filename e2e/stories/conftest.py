@@ -7,7 +7,8 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 from e2e import cluster, release
 from e2e.shell import CommandFailed
-from e2e.stories.world import Team, offer_gpus, open_cloud, open_hub
+from e2e.stories.outside import open_cloud, open_hub
+from e2e.stories.world import Team, offer_gpus
 
 GPUS = 8
 _TEAMS: list[Team] = []
@@ -44,13 +45,16 @@ def another_team() -> Iterator[Team]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """When a story fails, put its objects, events and logs into the report."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """When a story fails, put its objects, events and logs into the report, and say at once what failed."""
     report = yield
     if report.when == "call" and report.failed:
         for team in _TEAMS:
             report.sections.append((f"namespace {team.name}", _told_of(team.name)))
         report.sections.append(("operator", _log(release.NAMESPACE, "deployment/spillway-operator")))
+    screen = item.config.pluginmanager.get_plugin("terminalreporter")
+    if report.failed and screen is not None:
+        screen.write_line(f"\n{report.longreprtext}")
     return report
 
 

@@ -28,7 +28,7 @@ def test_a_switch_from_vllm_to_ollama_prunes_what_vllm_left(team: Team) -> None:
     team.apply(deployment())
     team.until_serving("chat")
     before = {pod["metadata"]["name"] for pod in team.pods("engine")}
-    team.patch("llmdep/chat", {"spec": {**on_ollama(), "cache": None}})
+    team.patch("llmdep/chat", {"spec": on_ollama()})
     until("vLLM's pods are gone", lambda: not before & {pod["metadata"]["name"] for pod in team.pods("engine")})
     team.until_serving("chat")
     service = team.get("service", "chat-engine")

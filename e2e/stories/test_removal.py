@@ -9,7 +9,8 @@ from functools import partial
 from e2e import cluster, release
 from e2e.cluster import until
 from e2e.images.build import SPILLWAY
-from e2e.stories.world import CLOUD_NAMESPACE, Team, condition, deployment, open_hub, spilling
+from e2e.stories.outside import CLOUD_NAMESPACE, open_hub
+from e2e.stories.world import Team, condition, deployment, spilling
 
 OURS = "app.kubernetes.io/managed-by=spillway"
 KINDS = "deployments,services,networkpolicies,serviceaccounts,rolebindings,jobs,llmledgers"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from e2e import cluster, release
 from e2e.cluster import until
-from e2e.stories.world import Team, cloud_bill_micros, cloud_holds, condition, deployment, spilling
+from e2e.stories.outside import cloud_bill_micros, cloud_holds
+from e2e.stories.world import Team, condition, deployment, spilling
 
 LONG = "word " * 6000  # more than a second of a simulated L4's time
 

@@ -12,17 +12,10 @@ from typing import Any
 from e2e import cluster, release
 from e2e.cluster import Object, until
 from e2e.images.build import ENGINE, OLLAMA
+from e2e.stories.outside import CLOUD_KEY, MODEL, cloud_ca
+from e2e.stories.pods import RESTRICTED, pod
 
 CALLER = (Path(__file__).parent / "caller.py").read_text()
-MODEL = "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"
-CLOUD_KEY = "sk-recorded"
-CLOUD_NAMESPACE = "recording"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-SECURE = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 @dataclass(slots=True)
@@ -188,51 +181,21 @@ def condition(found: Object, kind: str) -> Object:
     return next((one for one in conditions if one["type"] == kind), {})
 
 
-def pod(name: str, command: list[str], mounts: Object | None = None, **spec: Any) -> Object:
-    """A pod of the simulators' image that the restricted standard admits; `mounts` are volumes by their place."""
-    volumes = {"/tmp": {"emptyDir": {}}, **(mounts or {})}
-    places = [(f"volume-{number}", place, volume) for number, (place, volume) in enumerate(volumes.items())]
-    container = {
-        "name": name,
-        "image": ENGINE,
-        "imagePullPolicy": "Never",
-        "command": command,
-        "securityContext": SECURE,
-        "volumeMounts": [{"name": volume, "mountPath": place} for volume, place, _ in places],
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 1000,
-                "fsGroup": 1000,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-            "volumes": [{"name": volume, **source} for volume, _, source in places],
-            **spec,
-        },
-    }
-
-
 def deployment(name: str = "chat", *, engine: Object | None = None, **spec: Any) -> Object:
-    """An LLMDeployment on the simulated engine, which loads in a second."""
+    """An LLMDeployment on the simulated engine, which loads in a second; None takes a field away."""
     environment = [{"name": "SPILLWAY_SIMULATED_LOAD_SECONDS", "value": "1"}]
+    fields = {
+        "model": {"uri": MODEL},
+        "engine": {"image": ENGINE, "env": environment, **(engine or {})},
+        "accelerator": {"profile": "l4-24gb"},
+        "cache": {"mode": "Ephemeral"},
+        **spec,
+    }
     return {
         "apiVersion": "spillway.dev/v1alpha1",
         "kind": "LLMDeployment",
         "metadata": {"name": name},
-        "spec": {
-            "model": {"uri": MODEL},
-            "engine": {"image": ENGINE, "env": environment, **(engine or {})},
-            "accelerator": {"profile": "l4-24gb"},
-            "cache": {"mode": "Ephemeral"},
-            **spec,
-        },
+        "spec": {field: value for field, value in fields.items() if value is not None},
     }
 
 
@@ -244,6 +207,7 @@ def on_ollama(**spec: Any) -> Object:
         "accelerator": {"profile": "cpu"},
         "resources": {"cpu": "1", "memory": "1Gi"},
         "contextLength": 2048,
+        "cache": None,
         **spec,
     }
 
@@ -290,67 +254,3 @@ def offer_gpus(count: int) -> None:
     node = cluster.kubectl("get", "nodes", "-o", "name").strip()
     offered = f'{{"status":{{"capacity":{{"nvidia.com/gpu":"{count}"}}}}}}'
     cluster.kubectl("patch", node, "--subresource=status", "--type=merge", "-p", offered)
-
-
-def open_hub() -> None:
-    """Bring up a model hub beside the cloud, with the repository of the samples."""
-    script = (
-        "import asyncio; from spillway.simulator.hub import Hub; "
-        "from spillway.simulator.demo.repository import repositories\n"
-        "async def main():\n"
-        f"  async with Hub(repositories('{MODEL}'), host='0.0.0.0', port={release.HUB_PORT}):\n"
-        "    await asyncio.Event().wait()\n"
-        "asyncio.run(main())"
-    )
-    hub = pod("hub", ["python", "-c", script])
-    hub["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": release.HUB_PORT}, "periodSeconds": 1}
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "hub"},
-        "spec": {"selector": {"app": "hub"}, "ports": [{"port": release.HUB_PORT}]},
-    }
-    cluster.apply(hub, service, namespace=CLOUD_NAMESPACE)
-    cluster.kubectl("wait", "-n", CLOUD_NAMESPACE, "--for=condition=Ready", "pod/hub", "--timeout=60s")
-
-
-def open_cloud() -> None:
-    """Bring up the recording cloud, in a namespace of its own."""
-    labels = {"name": CLOUD_NAMESPACE, "labels": RESTRICTED}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": labels})
-    command = ["python", "-m", "spillway.simulator.cloud", "--host", "0.0.0.0", "--port", str(release.CLOUD_PORT)]
-    command += ["--name", release.CLOUD_HOST, "--directory", "/data", "--price", "gpt-4o=2.50,10.00"]
-    cloud = pod("cloud", command, {"/data": {"emptyDir": {}}})
-    container = cloud["spec"]["containers"][0]
-    container["env"] = [{"name": "SPILLWAY_SIMULATED_API_KEY", "value": CLOUD_KEY}]
-    container["readinessProbe"] = {"tcpSocket": {"port": release.CLOUD_PORT}, "periodSeconds": 1}
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "cloud"},
-        "spec": {"selector": {"app": "cloud"}, "ports": [{"port": release.CLOUD_PORT}]},
-    }
-    cluster.apply(cloud, service, namespace=CLOUD_NAMESPACE)
-    where = ("-n", CLOUD_NAMESPACE)
-    cluster.kubectl("wait", *where, "--for=condition=Ready", "pod/cloud", "--timeout=60s")
-
-
-def in_cloud(script: str) -> str:
-    """What a script prints that is run beside the cloud's files, which are in /data."""
-    return cluster.kubectl("exec", "-n", CLOUD_NAMESPACE, "cloud", "--", "python", "-c", script)
-
-
-def cloud_ca() -> str:
-    """The certificate that the recording cloud is trusted by."""
-    return in_cloud("print(open('/data/ca.crt').read())")
-
-
-def cloud_holds(marker: str) -> bool:
-    """Whether these bytes were ever sent to the cloud."""
-    script = "from pathlib import Path; from spillway.simulator.cloud.recorder import contains; "
-    return in_cloud(script + f"print(contains(Path('/data'), {marker.encode()!r}))").strip() == "True"
-
-
-def cloud_bill_micros() -> int:
-    """What the cloud has billed so far, in micro-dollars."""
-    return int(json.loads(in_cloud("print(open('/data/bill.json').read())"))["micros"])

@@ -77,6 +77,8 @@ class Hub:
     resolved: int = 0
     host: str = "127.0.0.1"
     port: int = 0
+    files_host: str = "localhost"
+    """Where large files are said to be: another host than the hub's, as its CDN is, so no token may be sent there."""
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -126,8 +128,7 @@ class Hub:
         headers = {"x-repo-commit": repository.commit, "etag": f'"{_git_blob(content)}"'}
         if not _is_large(content):
             return web.Response(body=content, headers=headers | _SIMULATED)
-        # large files come from another host, as from the hub's CDN: no token may be sent there
-        place = f"http://localhost:{self.port}/cdn/{_sha256(content)}"
+        place = f"http://{self.files_host}:{self.port}/cdn/{_sha256(content)}"
         raise web.HTTPFound(place, headers=headers | {"x-linked-etag": f'"{_sha256(content)}"'})
 
     async def _large(self, request: web.Request) -> web.StreamResponse:
