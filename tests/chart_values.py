@@ -17,7 +17,12 @@ EVERY_VALUE: dict[str, Any] = {
         "cidrs": ["203.0.113.0/24"],
         "proxyURL": "http://proxy.corp.example:3128",
     },
-    "monitoring": {"namespaces": ["prometheus"]},
+    "monitoring": {
+        "namespaces": ["prometheus"],
+        "prometheusOperator": "Always",
+        "labels": {"release": "prometheus"},
+        "dashboard": {"create": True, "labels": {"grafana_dashboard": "yes"}},
+    },
     "gateway": {"replicas": 3},
     "profiles": {"l4-24gb": {"maxCount": 2}, "a100-80gb": None, "tiny": {"memoryGiB": 4.5}},
     "operator": {

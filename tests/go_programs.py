@@ -18,12 +18,22 @@ from spillway.simulator.controlplane import gobuild
 
 TOOLS = Path(__file__).parent / "tools"
 # The folder of each program: the module that holds it, its packages there (`.`: a source of our own beside go.mod), and
-# the variables that say its version.
+# the variable that says its version.
 PACKAGES: Mapping[str, tuple[str, Mapping[str, str], str]] = {
     "argocd": (
         "github.com/argoproj/argo-cd/v3",
         {"argocd": "github.com/argoproj/argo-cd/v3/cmd", "argocd-read": "."},
         "github.com/argoproj/argo-cd/v3/common.version",
+    ),
+    "prometheus-operator": (
+        "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring",
+        {"prometheus-operator-read": "."},
+        "",
+    ),
+    "promtool": (
+        "github.com/prometheus/prometheus",
+        {"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
+        "github.com/prometheus/common/version.Version",
     ),
     "helm": ("helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, "helm.sh/helm/v4/internal/version.version"),
 }

@@ -16,6 +16,7 @@ from spillway.simulator.controlplane import ControlPlane
 from spillway.simulator.kubeapi import KubeAPI
 
 OPERATOR = "system:serviceaccount:spillway-system:spillway-operator"
+MONITORING = "/apis/monitoring.coreos.com/v1"
 NOBODY = "system:serviceaccount:spillway-system:nobody"
 RIGHT = re.compile(r"^(\S*) +\[(.*?)\] +\[(.*?)\] +\[(.*?)\]$")
 
@@ -86,6 +87,26 @@ async def kinds_are_served(api: KubeAPI) -> None:
             return False
 
     await until("our kinds are served", served)
+
+
+async def monitoring_is_served(api: KubeAPI) -> None:
+    """The kinds of the Prometheus Operator, with any content: their fields have a test of their own."""
+    for kind, plural in (("PodMonitor", "podmonitors"), ("PrometheusRule", "prometheusrules")):
+        names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+        schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+        version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+        spec = {"group": "monitoring.coreos.com", "scope": "Namespaced", "names": names, "versions": [version]}
+        meta = {"name": f"{plural}.monitoring.coreos.com"}
+        definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+        await api.apply({**definition, "metadata": meta, "spec": spec})
+        await until(f"{plural} are served", lambda plural=plural: _serves(api, f"{MONITORING}/{plural}"))
+
+
+async def _serves(api: KubeAPI, path: str) -> bool:
+    try:
+        return await api.find(path) is not None
+    except Unreachable:  # 429 while the storage of a new kind is set up
+        return False
 
 
 async def make_namespace(api: KubeAPI, name: str, **labels: str) -> None:

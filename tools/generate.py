@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 import yaml
 
@@ -15,6 +16,8 @@ from spillway.api.crd import write as write_crds
 ROOT = Path(__file__).resolve().parents[1]
 CHART = Path("charts/spillway")
 ADVICE = Path("docs/when-to-self-host.md")
+ARGOCD = Path("manifests/argocd")
+MONITORING = Path("manifests/overlays/monitoring")
 RBAC = ("operator", "gateway", "people")
 ROW = "| `{key}` | `{default}` | {text} |"
 TABLE = """<!-- From values.yaml by `make generate`. -->
@@ -35,10 +38,33 @@ metadata:
   {{- end }}
   labels: {{- include "spillway.labels" (dict "root" $) | nindent 4 }}
 """
+RULES = """# From charts/spillway/files/rules.yaml by `make generate`; do not edit.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: spillway
+  namespace: spillway-system
+  labels:
+    app.kubernetes.io/name: spillway
+spec:
+{rules}"""
+ARGOCD_CM = """# What Argo CD has to know of an LLMDeployment, from health.lua by `make generate`; install it with
+#   kubectl -n argocd patch configmap argocd-cm --patch-file manifests/argocd/argocd-cm.yaml
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: argocd-cm
+  namespace: argocd
+  labels:
+    app.kubernetes.io/name: argocd-cm
+    app.kubernetes.io/part-of: argocd
+data:
+  resource.customizations.health.spillway.dev_LLMDeployment: |
+{script}"""
 
 
 def main(below: Path) -> None:
-    """Write the CRDs, then what the chart takes from them, from manifests/base and its values; the advisor's page."""
+    """Write the CRDs, the chart's part of them, manifests/base and values.yaml, and what docs and Argo CD need."""
     for name in ("crds", CHART / "templates/crds"):
         (below / name).mkdir(parents=True, exist_ok=True)
     for path in write_crds(below / "crds"):
@@ -50,6 +76,12 @@ def main(below: Path) -> None:
     (below / CHART / "README.md").write_text(head + TABLE.format(rows="\n".join(value_rows())) + tail)
     (below / ADVICE).parent.mkdir(parents=True, exist_ok=True)
     (below / ADVICE).write_text(advice((ROOT / ADVICE).read_text()))
+    (below / ARGOCD).mkdir(parents=True, exist_ok=True)
+    script = indent((ROOT / ARGOCD / "health.lua").read_text(), "    ")
+    (below / ARGOCD / "argocd-cm.yaml").write_text(ARGOCD_CM.format(script=script))
+    (below / MONITORING).mkdir(parents=True, exist_ok=True)
+    (below / MONITORING / "rules.yaml").write_text(RULES.format(rules=indent(chart_file("rules.yaml"), "  ")))
+    (below / MONITORING / "dashboard.json").write_text(chart_file("dashboard.json"))
 
 
 def advice(page: str) -> str:
@@ -60,6 +92,11 @@ def advice(page: str) -> str:
         if found != 1:
             sys.exit(f"{ADVICE}: block {name} is there {found} times")
     return page
+
+
+def chart_file(name: str) -> str:
+    """A file of the chart that is the same without it."""
+    return (ROOT / CHART / "files" / name).read_text()
 
 
 def chart_crd(text: str) -> str:

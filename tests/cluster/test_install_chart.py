@@ -13,12 +13,14 @@ import yaml
 from chart_values import EVERY_VALUE
 from helm_program import CHART, ROOT, helm, template
 from installed import (
+    MONITORING,
     OPERATOR,
     apply_object,
     is_served,
     kinds_are_served,
     kubectl,
     make_namespace,
+    monitoring_is_served,
     operator_at_work,
     pod_is_made,
     rights,
@@ -71,6 +73,16 @@ async def settings(api: KubeAPI, directory: Path) -> list[str]:
     told["PROFILES_FILE"] = str(profiles)
     taken = ("IMAGE", "NAMESPACES", "PROFILES_FILE", "ALLOWED_HOSTS", "UNLABELLED_NAMESPACE_MAY_LEAVE")
     return [f"--{name.lower().replace('_', '-')}={told[name]}" for name in taken if name in told]
+
+
+async def test_monitors_and_alerts_are_installed_where_their_kinds_are(
+    plane: ControlPlane, api: KubeAPI, tmp_path: Path
+):
+    await monitoring_is_served(api)
+    where = f"{MONITORING}/namespaces/spillway-system"
+    async with release(plane, api, tmp_path):
+        for path in ("podmonitors/spillway-gateway", "podmonitors/spillway-engine", "prometheusrules/spillway"):
+            assert await api.find(f"{where}/{path}") is not None
 
 
 async def test_installed_for_the_whole_cluster_it_serves_objects_and_has_no_right_too_many(
@@ -128,6 +140,7 @@ async def test_upgraded_to_a_list_of_namespaces_it_loses_its_rights_in_all_other
 async def test_what_any_value_comes_to_is_accepted_to_the_last_field(plane: ControlPlane, api: KubeAPI, tmp_path: Path):
     for namespace in EVERY_VALUE["watchNamespaces"]:
         await make_namespace(api, namespace)
+    await monitoring_is_served(api)
     made = template(tmp_path, values=EVERY_VALUE)
     assert made.returncode == 0, made.stderr
     dry = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from helm_program import ROOT
 from installed import (
@@ -16,6 +17,7 @@ from installed import (
     kinds_are_served,
     kubectl,
     make_namespace,
+    monitoring_is_served,
     operator_at_work,
     pod_is_made,
     rights,
@@ -46,6 +48,25 @@ async def test_the_base_is_accepted_and_gives_the_operator_no_right_too_many(own
     async with installed(own_plane, own_api, "base"):
         await pod_is_made(own_api)
         assert too_much(await rights_at_work(own_plane, "default")) == []
+
+
+async def test_the_monitoring_overlay_has_all_of_the_base_and_is_accepted(own_plane: ControlPlane, own_api: KubeAPI):
+    await monitoring_is_served(own_api)
+    base = await kubectl(own_plane, "kustomize", str(MANIFESTS / "base"))
+    overlay = await kubectl(own_plane, "kustomize", str(MANIFESTS / "overlays/monitoring"))
+    kinds = [[(d["kind"], d["metadata"]["name"]) for d in yaml.safe_load_all(text)] for text in (base, overlay)]
+    assert set(kinds[1]) - set(kinds[0]) == {
+        ("PodMonitor", "spillway-gateway"),
+        ("PodMonitor", "spillway-engine"),
+        ("PrometheusRule", "spillway"),
+        ("ConfigMap", "spillway-dashboard"),
+    }
+    assert set(kinds[0]) <= set(kinds[1])
+    async with installed(own_plane, own_api, "overlays/monitoring"):
+        pod = await pod_is_made(own_api)
+        assert pod["spec"]["containers"][0]["env"] == [
+            {"name": "SPILLWAY_MONITORING_NAMESPACES", "value": "monitoring"}
+        ]
 
 
 async def test_the_namespaced_overlay_serves_its_namespace_and_can_do_nothing_in_another(

@@ -61,7 +61,7 @@ def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
     """The path of each value that somebody sets: the profiles are one."""
     for key, value in values.items():
         here = f"{path}{key}"
-        if isinstance(value, dict) and value and here not in {"profiles", "operator.resources"}:
+        if isinstance(value, dict) and value and here not in {"profiles", "operator.resources", "monitoring.dashboard.labels"}:
             yield from leaves(value, f"{here}.")
         else:
             yield here

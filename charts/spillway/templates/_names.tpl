@@ -10,6 +10,19 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* Labels of what is for the Prometheus Operator, and the namespaces in which it is to look for pods. */}}
+{{- define "spillway.monitoring.labels" -}}
+{{- merge (include "spillway.labels" (dict "root" $) | fromYaml) .Values.monitoring.labels | toYaml -}}
+{{- end }}
+
+{{- define "spillway.monitoring.namespaces" -}}
+{{- if .Values.watchNamespaces -}}
+matchNames: {{- toYaml .Values.watchNamespaces | nindent 2 }}
+{{- else -}}
+any: true
+{{- end -}}
+{{- end }}
+
 {{- define "spillway.selectorLabels" -}}
 app.kubernetes.io/name: spillway
 app.kubernetes.io/component: operator
