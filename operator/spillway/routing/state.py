@@ -16,12 +16,19 @@ class Phase(Enum):
     """Where a request waits for the outside."""
 
     HOLDING = "Holding"
+    """The pool's verdict: a replica, a target, or neither."""
     RESERVING = "Reserving"
+    """The most that it can cost, on the disk; without it nothing leaves."""
     DISPATCHING = "Dispatching"
+    """The head of the answer. Until the first byte is sent to the caller, another backend can still take over."""
     AWAITING_FIRST_TOKEN = "AwaitingFirstToken"  # noqa: S105 (a token of text, not a secret)
+    """The first content of a stream, or the whole of a unary answer."""
     RELAYING = "Relaying"
+    """The end of the answer; its bytes do not pass through the machine."""
     SETTLING = "Settling"
+    """What it came to, on the disk."""
     FINISHED = "Finished"
+    """Nothing: its one record is written."""
 
 
 @dataclass(frozen=True, slots=True)
