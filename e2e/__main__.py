@@ -46,11 +46,13 @@ def up() -> None:
 
 def down() -> None:
     """Remove the cluster, and stop Docker if it was started for it."""
+    docker.find()
     cluster.delete()
     docker.stop()
 
 
 def _test(options: list[str]) -> int:
+    docker.find()
     found = cluster.KUBECONFIG.exists() and cluster.exists()
     try:
         up()

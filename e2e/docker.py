@@ -20,9 +20,22 @@ from spillway.errors import SetupError
 
 REGISTRY = "https://registry-1.docker.io/v2/"
 OWN = CACHE / "docker"
-_PID = CACHE / "dockerd.pid"
+_TOOLS = CACHE / "tools"
+_SOCKET = CACHE / "docker.sock"
+_PID = CACHE / "docker.pid"
 _FIREWALL = CACHE / "iptables.before"
+_STATE = Path("/run/spillway-docker")
 _START_SECONDS = 60.0
+# iptables is linked to them; it is not installed, so they are beside it.
+_LIBRARIES = (
+    "libip4tc2",
+    "libip6tc2",
+    "libxtables12",
+    "libnftnl11",
+    "libmnl0",
+    "libnfnetlink0",
+    "libnetfilter-conntrack3",
+)
 
 
 @cache
@@ -53,61 +66,59 @@ def has_image(name: str) -> bool:
     return attempt(_client(), "image", "inspect", name).returncode == 0
 
 
+def find() -> None:
+    """Use the Docker that `start` started, if it did and did not stop it yet."""
+    if _PID.exists():
+        os.environ["DOCKER_HOST"] = f"unix://{_SOCKET}"
+        os.environ["PATH"] = _environment()["PATH"]
+
+
 def start() -> None:
     """Make sure that Docker answers: start one from Debian's packages where none does.
 
     Raises:
         SetupError: there is none and it cannot be started.
     """
-    if attempt(_client(), "info").returncode == 0:
+    find()
+    if _answers():
         return
     if registry_answers() and shutil.which("dockerd"):
         raise SetupError("Docker does not answer: start it, or say where it is by DOCKER_HOST")
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise SetupError(
-            "there is no Docker here; one can be started without installing it by root on Debian or Ubuntu"
-        )
-    _start_own()
+        raise SetupError("there is no Docker here; root on Debian or Ubuntu can start one without installing it")
+    start_own()
 
 
-def stop() -> None:
-    """End the Docker that `start` started, if it did, and leave the network as it was before."""
-    if not _PID.exists():
-        return
-    say("stopping the Docker that was started for this")
-    attempt(_client(), "network", "rm", "kind")
-    pid = int(_PID.read_text())
-    _end(pid)
-    attempt("ip", "link", "delete", "docker0")
-    if _FIREWALL.exists():
-        attempt("iptables-restore", stdin=_FIREWALL.read_text(), env=_environment())
-        _FIREWALL.unlink()
-    _PID.unlink()
+def start_own() -> None:
+    """Start a Docker of our own, with a socket of its own and without the bridge that every Docker makes first.
 
-
-def _start_own() -> None:
+    Raises:
+        SetupError: it does not start.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
     if not (OWN / "usr/sbin/dockerd").exists():
         say("unpacking Docker from Debian's packages")
         debian.unpack(DOCKER_SUITE, ("docker.io", "docker-cli", "containerd"), OWN)
-        missing = [name for name in ("iptables", "runc") if _found(name) is None]
-        if missing:
-            libraries = ("libip4tc2", "libip6tc2", "libxtables12", "libnftnl11", "libmnl0", "libnfnetlink0")
-            debian.unpack("stable", (*missing, *libraries, "libnetfilter-conntrack3", "libseccomp2"), CACHE / "tools")
+    missing = [name for name in ("iptables", "runc") if _found(name) is None]
+    if missing:
+        debian.unpack("stable", (*missing, *_LIBRARIES, "libseccomp2"), _TOOLS)
     say("starting Docker")
     _FIREWALL.write_text(attempt("iptables-save", env=_environment()).stdout)
+    places = ["--host", f"unix://{_SOCKET}", "--pidfile", str(_PID), "--data-root", str(CACHE / "docker-data")]
     with (CACHE / "dockerd.log").open("ab") as log:
         process = subprocess.Popen(
-            [OWN / "usr/sbin/dockerd", "--data-root", CACHE / "docker-data"],
+            [OWN / "usr/sbin/dockerd", *places, "--exec-root", _STATE, "--bridge", "none"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**os.environ, **_environment()},
             start_new_session=True,
         )
-    _PID.write_text(str(process.pid))
     deadline = time.monotonic() + _START_SECONDS
-    while attempt(_client(), "info").returncode != 0:
+    while True:
+        find()
+        if _PID.exists() and _answers():
+            return
         if process.poll() is not None or time.monotonic() > deadline:
             tail = (CACHE / "dockerd.log").read_text(errors="replace")[-2000:]
             stop()
@@ -115,9 +126,28 @@ def _start_own() -> None:
         time.sleep(0.5)
 
 
+def stop() -> None:
+    """End the Docker that `start` started, if it did, and leave the machine's network as it was before."""
+    if not _PID.exists():
+        return
+    say("stopping the Docker that was started for this")
+    attempt(_client(), "network", "rm", "kind")
+    _end(int(_PID.read_text()))
+    if _FIREWALL.exists():
+        attempt("iptables-restore", stdin=_FIREWALL.read_text(), env=_environment())
+        _FIREWALL.unlink()
+    for left in (_PID, _SOCKET):
+        left.unlink(missing_ok=True)
+    shutil.rmtree(_STATE, ignore_errors=True)
+
+
+def _answers() -> bool:
+    return attempt(_client(), "info").returncode == 0
+
+
 def _end(pid: int) -> None:
     deadline = time.monotonic() + 30
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         while time.monotonic() < deadline:
             with contextlib.suppress(ChildProcessError):
@@ -125,16 +155,13 @@ def _end(pid: int) -> None:
             os.kill(pid, 0)
             time.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _environment() -> dict[str, str]:
-    tools = CACHE / "tools"
-    libraries = [str(path) for path in sorted(tools.glob("usr/lib/*-linux-gnu"))]
-    environment = {
-        "PATH": ":".join([os.environ["PATH"], f"{OWN}/usr/bin", f"{OWN}/usr/sbin", f"{tools}/usr/sbin", "/usr/sbin"])
-    }
+    libraries = [str(path) for path in sorted(_TOOLS.glob("usr/lib/*-linux-gnu"))]
+    ours = [f"{OWN}/usr/bin", f"{OWN}/usr/sbin", f"{_TOOLS}/usr/sbin", "/usr/sbin", "/sbin"]
+    path = os.environ["PATH"].split(":")
+    environment = {"PATH": ":".join([*path, *(folder for folder in ours if folder not in path)])}
     if libraries:
         environment["LD_LIBRARY_PATH"] = ":".join(libraries)
         environment["XTABLES_LIBDIR"] = f"{libraries[0]}/xtables"
