@@ -260,11 +260,13 @@ def spoil(path: Path, how: str) -> None:
             path.write_bytes(b"")
         case "damaged":
             path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+        case "impossible":
+            path.write_bytes(data + journal_format.record("chat/uid", Settled("never taken", 1)))
         case _:
             path.write_bytes(data[:4] + b"\x09" + data[5:])
 
 
-@pytest.mark.parametrize("how", ["lost", "empty", "damaged", "of another version"])
+@pytest.mark.parametrize("how", ["lost", "empty", "damaged", "impossible", "of another version"])
 async def test_without_a_journal_to_believe_the_whole_lease_is_spent(
     tmp_path: Path, store: MemoryStore, how: str
 ) -> None:
