@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from routing_values import route
+from spillway.gateway.observed import Observer
 from spillway.gateway.served import ServedHour
 from spillway.routing.facts import Usage
 from spillway.routing.messages import Record
@@ -86,3 +88,15 @@ def test_only_what_a_replica_served_and_reported_counts():
     served.ended(record(Place.LOCAL, None))
     clock.seconds = 120
     assert served.report() is None
+
+
+def test_what_was_served_is_in_what_status_is_told():
+    clock = Clock()
+    observer = Observer("pod-a", lambda: clock.seconds, clock.now)
+    observer.ended(record())
+    assert observer.report(route()).served is None
+    clock.seconds = 150
+    told = observer.report(route()).served
+    assert told is not None
+    assert (told.requests, told.completion_tokens) == (1, 200)
+    assert observer.report(route()) == observer.report(route())

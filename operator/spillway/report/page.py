@@ -75,7 +75,7 @@ def _measured(found: Measured) -> Iterator[Markup]:
     for caveat in caveats(found.traffic):
         yield tag("p", caveat, class_="warning")
     yield tag("h2", "What was measured")
-    columns = (Column("", "what", is_number=False), Column("", "is", is_number=False))
+    columns = (Column("figure", "what", is_number=False), Column("is", "is", is_number=False))
     rows = [{"what": label, "is": value} for label, value in measured_lines(found)]
     yield html_table(f"Of {found.traffic.source}", columns, rows)
 
