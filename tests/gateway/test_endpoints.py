@@ -64,9 +64,9 @@ async def test_an_engine_that_dies_is_not_ready_and_is_again_once_it_is_back(mon
 
 
 async def test_an_engine_that_serves_the_model_by_another_name_is_told_with_its_cure() -> None:
+    named = {"data": [{"id": "Qwen/Qwen2.5-7B-Instruct-AWQ"}]}
     with capture_logs() as logged:
-        async with engine(unary({"data": [{"id": "Qwen/Qwen2.5-7B-Instruct-AWQ"}]})) as fake:
-            async with probing(fake.address):
-                pass
+        async with engine(unary(named)) as fake, probing(fake.address):
+            pass
     (said,) = [line for line in logged if line["event"] == "an engine does not serve the model by this name"]
     assert said["cure"] == "start it with --served-model-name chat, or write spec.model.servedName"
