@@ -37,7 +37,7 @@ async def gateway_process(directory: Path) -> AsyncIterator[str]:
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        await eventually((directory / "port").exists, "the gateway listens")
+        await eventually((directory / "port").exists, "the gateway listens", 60)
         yield f"http://127.0.0.1:{(directory / 'port').read_text()}"
     finally:
         process.kill()
