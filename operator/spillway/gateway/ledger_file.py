@@ -101,7 +101,8 @@ class FileLedgerStore:
 
     def _read(self, name: str) -> Snapshot:
         self._check_disk()
-        return Snapshot(str(self._versions[name]), self._account(name))
+        account = self._account(name)
+        return Snapshot(str(self._versions[name]), account)
 
     def _write(self, name: str, snapshot: Snapshot) -> Snapshot:
         self._check_disk()

@@ -14,7 +14,7 @@ import typer
 from spillway.errors import InvalidSetting
 from spillway.settings import PROVIDER_HOSTS
 
-FOLDERS: Final = {
+DEFAULTS: Final = {
     "credentials_dir": ("/var/run/spillway/credentials", "credentials"),
     "ca_dir": ("/var/run/spillway/ca", "ca"),
     "host": ("0.0.0.0", "127.0.0.1"),
@@ -138,14 +138,14 @@ def run(given: Given, environment: Mapping[str, str] = os.environ) -> None:
         namespace=given.namespace or "default",
         name=given.name or "standalone",
         service_account_dir=given.service_account_dir,
-        credentials_dir=Path(given.credentials_dir or FOLDERS["credentials_dir"][on_its_own]),
-        ca_dir=Path(given.ca_dir or FOLDERS["ca_dir"][on_its_own]),
+        credentials_dir=Path(given.credentials_dir or DEFAULTS["credentials_dir"][on_its_own]),
+        ca_dir=Path(given.ca_dir or DEFAULTS["ca_dir"][on_its_own]),
         journal_dir=given.journal_dir,
         allowed_hosts=hosts,
         unlabelled_namespace_may_leave=given.may_leave,
         egress_networks=tuple(ip_network(cidr) for cidr in _parts(given.egress_cidrs)),
         egress_proxy_url=given.egress_proxy_url or None,
-        host=given.host or FOLDERS["host"][on_its_own],
+        host=given.host or DEFAULTS["host"][on_its_own],
         port=given.port,
         peers_port=None if on_its_own else given.peers_port,
     )
