@@ -1,4 +1,4 @@
-"""The file of a gateway on its own keeps what the API server would: nobody spends more, forgets, or writes over others."""
+"""The file of a gateway on its own keeps what the API server would: nobody spends more, forgets, overwrites others."""
 
 from __future__ import annotations
 
