@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from textwrap import indent
 
+import routing_page
 import yaml
 
 from spillway.advisor.tables import BLOCKS
@@ -15,7 +16,7 @@ from spillway.api.crd import write as write_crds
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = Path("charts/spillway")
-ADVICE = Path("docs/when-to-self-host.md")
+PAGES = {Path("docs/when-to-self-host.md"): BLOCKS, Path("docs/routing.md"): routing_page.BLOCKS}
 ARGOCD = Path("manifests/argocd")
 MONITORING = Path("manifests/overlays/monitoring")
 RBAC = ("operator", "gateway", "people")
@@ -74,8 +75,9 @@ def main(below: Path) -> None:
         r"(?s)(?<=<!-- values -->\n).*(?=<!-- end of values -->)", (ROOT / CHART / "README.md").read_text()
     )
     (below / CHART / "README.md").write_text(head + TABLE.format(rows="\n".join(value_rows())) + tail)
-    (below / ADVICE).parent.mkdir(parents=True, exist_ok=True)
-    (below / ADVICE).write_text(advice((ROOT / ADVICE).read_text()))
+    (below / "docs").mkdir(parents=True, exist_ok=True)
+    for page, blocks in PAGES.items():
+        (below / page).write_text(filled(page, blocks))
     (below / ARGOCD).mkdir(parents=True, exist_ok=True)
     script = indent((ROOT / ARGOCD / "health.lua").read_text(), "    ")
     (below / ARGOCD / "argocd-cm.yaml").write_text(ARGOCD_CM.format(script=script))
@@ -84,13 +86,14 @@ def main(below: Path) -> None:
     (below / MONITORING / "dashboard.json").write_text(chart_file("dashboard.json"))
 
 
-def advice(page: str) -> str:
-    """The page with every table of the advisor in its block: <!-- name --> to <!-- end -->."""
-    for name, write in BLOCKS.items():
+def filled(path: Path, blocks: Mapping[str, Callable[[], str]]) -> str:
+    """The page with each of these in its block: <!-- name --> to <!-- end -->."""
+    page = (ROOT / path).read_text()
+    for name, write in blocks.items():
         block = f"<!-- {name} -->\n{write()}<!-- end -->"
         page, found = re.subn(rf"(?s)<!-- {name} -->\n.*?<!-- end -->", lambda _, block=block: block, page)
         if found != 1:
-            sys.exit(f"{ADVICE}: block {name} is there {found} times")
+            sys.exit(f"{path}: block {name} is there {found} times")
     return page
 
 
