@@ -20,10 +20,20 @@ TOOLS = Path(__file__).parent / "tools"
 # The folder of each program: the module that holds it, its packages there (`.`: a source of our own beside go.mod), and
 # the variable that says its version.
 PACKAGES: Mapping[str, tuple[str, Mapping[str, str], str]] = {
+    "actionlint": (
+        "github.com/rhysd/actionlint",
+        {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"},
+        "github.com/rhysd/actionlint.version",
+    ),
     "argocd": (
         "github.com/argoproj/argo-cd/v3",
         {"argocd": "github.com/argoproj/argo-cd/v3/cmd", "argocd-read": "."},
         "github.com/argoproj/argo-cd/v3/common.version",
+    ),
+    "kubeconform": (
+        "github.com/yannh/kubeconform",
+        {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
+        "main.version",
     ),
     "prometheus-operator": (
         "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring",
