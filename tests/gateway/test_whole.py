@@ -25,19 +25,24 @@ from spillway.gateway.admission import Facts, admit
 from spillway.gateway.ledger import Ledger
 from spillway.gateway.purse import Purse
 from spillway.routing import messages as m
-from spillway.routing.facts import Classified, Endpoint, Usage
+from spillway.routing.facts import Classified, Endpoint, Target, Usage
 from spillway.routing.intake import parse
-from spillway.routing.outcomes import Place, Reason
+from spillway.routing.outcomes import Reason
 from spillway.routing.state import Phase
 
 TARGETS = (TARGET, replace(TARGET, name="other"))
 CLASSES = st.sampled_from([DataClass.PUBLIC, DataClass.INTERNAL, DataClass.INTERNAL, DataClass.SENSITIVE])
-MAY_LEAVE = st.frozensets(st.sampled_from([DataClass.PUBLIC, DataClass.INTERNAL]))
+ALL = frozenset({DataClass.PUBLIC, DataClass.INTERNAL})
+CONFIGURED = st.sampled_from(
+    [
+        *[(ALL, TARGETS, False)] * 4,
+        *((ALL, TARGETS[:1], False), (ALL, TARGETS[1:], False), (ALL, (), False), (ALL, TARGETS, True)),
+        *((frozenset({DataClass.PUBLIC}), TARGETS, False), (frozenset[DataClass](), TARGETS, False)),
+    ]
+)
 WHICH = st.integers(0, 1000)
 FAULTS = st.lists(st.sampled_from(["none", "none", "lost before", "lost after", "late", "conflict"]), max_size=2)
-OUTSIDE = st.sampled_from(
-    ["accepted", "connect", "400", "429", "503", "lost", "late", "first", "whole", "usage", "end", "cut", "gone"]
-)
+OUTAGES = st.sampled_from([False, False, False, True])
 WALL = datetime(2026, 1, 10, tzinfo=UTC)
 
 
@@ -53,7 +58,7 @@ class Together(RuleBasedStateMachine):
         self.gateways: list[Whole] = []
         self.done: list[Live] = []
 
-    @initialize(limit=st.integers(500, 8000))
+    @initialize(limit=st.sampled_from([2_000, 10_000, 40_000]))
     def begin(self, limit: int) -> None:
         self.limit = limit
         self.store.create("chat", limit)
@@ -63,54 +68,54 @@ class Together(RuleBasedStateMachine):
         self.count += 1
         purse = Purse(holder(f"pod-{self.count}", "process"))
         ledger = Ledger("chat", self.store, purse, lambda: WALL, lambda: self.seconds)
-        made = Whole(self.route, f"pod-{self.count}", ledger, lambda: self.seconds)
-        return made  # with no replica yet, so that what may leave does
+        # with no replica yet, so that what may leave does
+        return Whole(self.route, f"pod-{self.count}", ledger, lambda: self.seconds)
 
     def one(self, which: int, fits: Callable[[Live], bool]) -> tuple[Whole, Live] | None:
         found = [(gateway, live) for gateway in self.gateways for live in gateway.live.values() if fits(live)]
         return found[which % len(found)] if found else None
 
-    @rule(which=WHICH, data_class=CLASSES, stream=st.booleans(), words=st.integers(1, 300), tokens=st.integers(1, 90))
-    def arrive(self, which: int, data_class: DataClass, stream: bool, words: int, tokens: int) -> None:
-        self.count += 1
-        gateway, name = self.gateways[which % 2], f"r{self.count}"
-        body = chat("x" * words, stream=stream, max_tokens=tokens)
-        intake, classified = parse(Endpoint.CHAT, body), Classified(data_class, "label")
-        request = admit(name, intake, classified, gateway.route, lambda _: True)
-        gateway.arrive(Facts(request, gateway.route, intake, classified, body, self.seconds))
+    @rule(arrivals=st.lists(st.tuples(WHICH, CLASSES, st.booleans(), st.integers(1, 90)), min_size=1, max_size=4))
+    def arrive(self, arrivals: list[tuple[int, DataClass, bool, int]]) -> None:
+        for which, data_class, stream, tokens in arrivals:
+            self.count += 1
+            gateway, name = self.gateways[which % 2], f"r{self.count}"
+            body = chat("hello there", stream=stream, max_tokens=tokens)
+            intake, classified = parse(Endpoint.CHAT, body), Classified(data_class, "label")
+            request = admit(name, intake, classified, gateway.route, lambda _: True)
+            gateway.arrive(Facts(request, gateway.route, intake, classified, body, self.seconds))
 
-    @rule(which=WHICH, kind=OUTSIDE, share=st.integers(0, 100))
-    def outside(self, which: int, kind: str, share: int) -> None:
-        found = self.one(which, lambda live: event_for(live, kind) is not None)
-        if found is None:
-            return
-        gateway, live = found
-        event = event_for(live, kind)
-        assert event is not None
-        self.bill(live, event, share)
-        live.left |= kind == "gone"
+    @rule(moves=st.lists(st.tuples(WHICH, WHICH, st.integers(0, 100)), min_size=1, max_size=6))
+    def outside(self, moves: list[tuple[int, int, int]]) -> None:
+        """Whatever may happen to requests in their state, one after the other."""
+        for which, event, share in moves:
+            found = self.one(which, lambda live: bool(possible(live)))
+            if found is not None:
+                gateway, live = found
+                events = possible(live)
+                self.happens(gateway, live, events[event % len(events)], share)
+
+    def happens(self, gateway: Whole, live: Live, event: m.Event, share: int) -> None:
+        """Tell the machine; what the cloud charges is settled when the attempt ends for it."""
+        ends = not isinstance(
+            event, m.UsageReported | m.Accepted | m.FirstToken | m.BodyComplete | m.ConnectFailed | m.UpstreamRefused
+        )
+        most = live.reserved.get(live.state.key)
+        if ends and most is not None:
+            live.billed[live.state.key] = USAGE_MICROS if live.state.usage == USAGE else most * share // 100
+            self.billed += live.billed[live.state.key]
+        live.left |= isinstance(event, m.ClientGone)
         gateway.feed(live, event)
 
-    def bill(self, live: Live, event: m.Event, share: int) -> None:
-        """What the cloud charges is settled when the attempt ends for it: at most what was set aside."""
-        if live.at is None or live.at[0] is not Place.CLOUD or live.state.key not in live.reserved:
-            return
-        most = live.reserved[live.state.key]
-        match event:
-            case m.UsageReported() | m.Accepted() | m.FirstToken() | m.ConnectFailed() | m.UpstreamRefused():
-                return
-            case m.BodyComplete():
-                return  # charged at its end
-            case _:
-                self.billed += 3 if live.state.usage == USAGE else most * share // 100
+    @rule(which=WHICH, faults=FAULTS, away=OUTAGES, many=st.integers(1, 4))
+    def money_answers(self, which: int, faults: list[str], away: bool, many: int) -> None:
+        self.store.reachable, self.store.faults = not away, faults
+        for _ in range(many):
+            found = self.one(which, lambda live: live.reserving is not None)
+            if found is not None:
+                self.answer(*found)
 
-    @rule(which=WHICH, faults=FAULTS, away=st.booleans(), often=st.booleans())
-    def money_answers(self, which: int, faults: list[str], away: bool, often: bool) -> None:
-        self.store.reachable, self.store.faults = not (away and often), faults
-        found = self.one(which, lambda live: live.reserving is not None)
-        if found is None:
-            return
-        gateway, live = found
+    def answer(self, gateway: Whole, live: Live) -> None:
         command, live.reserving = live.reserving, None
         assert command is not None
         try:
@@ -136,25 +141,28 @@ class Together(RuleBasedStateMachine):
         self.loop.run_until_complete(gateway.ledger.settle(key, micros))
         gateway.feed(live, m.Settled(int(key.rpartition(":")[2])))
 
-    @rule(which=WHICH, faults=FAULTS, away=st.booleans())
+    @rule(which=WHICH, faults=FAULTS, away=OUTAGES)
     def exchange(self, which: int, faults: list[str], away: bool) -> None:
         self.store.reachable, self.store.faults = not away, faults
         with contextlib.suppress(LedgerUnreachable):
             self.loop.run_until_complete(self.gateways[which % 2].ledger.exchange())
 
-    @rule(
-        may_leave=MAY_LEAVE,
-        places=st.sets(st.integers(0, 1)),
-        is_shadow=st.booleans(),
-        which=st.sampled_from([1, 2, 3]),
-    )
-    def configure(self, may_leave: frozenset[DataClass], places: set[int], is_shadow: bool, which: int) -> None:
+    @rule(configured=CONFIGURED, which=st.sampled_from([1, 2, 3]))
+    def configure(self, configured: tuple[frozenset[DataClass], tuple[Target, ...], bool], which: int) -> None:
         """The object changes, and one gateway or both hear of it."""
-        chosen = tuple(TARGETS[place] for place in sorted(places))
-        self.route = replace(self.route, may_leave=may_leave, targets=chosen, is_shadow=is_shadow)
+        may_leave, targets, is_shadow = configured
+        self.route = replace(self.route, may_leave=may_leave, targets=targets, is_shadow=is_shadow)
         for place, gateway in enumerate(self.gateways):
             if which & (1 << place):
                 gateway.route = self.route
+
+    @rule(which=WHICH, configured=CONFIGURED)
+    def change_while_money_is_reserved(
+        self, which: int, configured: tuple[frozenset[DataClass], tuple[Target, ...], bool]
+    ) -> None:
+        self.arrive([(which, DataClass.INTERNAL, True, 9)])
+        self.configure(configured, 3)
+        self.money_answers(which, [], away=False, many=2)
 
     @rule(which=WHICH, names=st.frozensets(st.sampled_from("abc")), loading=st.integers(0, 1))
     def replicas_change(self, which: int, names: frozenset[str], loading: int) -> None:
@@ -194,10 +202,9 @@ class Together(RuleBasedStateMachine):
         for gateway in self.gateways:
             for live in list(gateway.live.values()):
                 if live.record is None and not live.left:
-                    self.bill(live, m.ClientGone(), 100)
-                    gateway.feed(live, m.ClientGone())
+                    self.happens(gateway, live, m.ClientGone(), 100)
             while self.one(0, lambda live: live.reserving is not None):
-                self.money_answers(0, [], away=False, often=False)
+                self.money_answers(0, [], away=False, many=9)
             while self.one(0, lambda live: bool(live.settled)):
                 self.money_is_settled(0)
         self.nothing_is_lost_or_held_twice()
@@ -211,36 +218,25 @@ class Together(RuleBasedStateMachine):
 
 
 USAGE = Usage(1, 0)
-"""Of what a cloud says that it counted: 3 micro-dollars at the price of `TARGET`, rounded up."""
+"""What a cloud says that it counted, and what that costs at the price of `TARGET`, rounded up."""
 
 
-def event_for(live: Live, kind: str) -> m.Event | None:
-    """The event that the outside may bring about in this state; None when it cannot."""
+USAGE_MICROS = 3
+
+
+def possible(live: Live) -> list[m.Event]:
+    """What the outside may bring about in this state."""
     n, phase = live.state.attempt, live.phase
-    if kind == "gone":
-        return None if live.left or live.record is not None else m.ClientGone()
+    events: list[m.Event] = []
+    if phase is Phase.DISPATCHING:
+        events += [m.Accepted(n), m.ConnectFailed(n)]
     if phase in {Phase.DISPATCHING, Phase.AWAITING_FIRST_TOKEN}:
-        early: dict[str, m.Event] = {"connect": m.ConnectFailed(n), "accepted": m.Accepted(n)}
-        late: dict[str, m.Event] = {
-            "400": m.UpstreamRefused(n, 400),
-            "429": m.UpstreamRefused(n, 429),
-            "503": m.UpstreamRefused(n, 503),
-            "lost": m.UpstreamLost(n),
-            "late": m.TimerFired(n),
-            "first": m.FirstToken(n),
-            "whole": m.BodyComplete(n, USAGE),
-        }
-        return (early | late if phase is Phase.DISPATCHING else late).get(kind)
-    if phase is Phase.RELAYING:
-        said = None if live.state.usage else m.UsageReported(n, USAGE)
-        relayed: dict[str, m.Event | None] = {
-            "usage": said,
-            "end": m.StreamEnded(n, complete=True),
-            "cut": m.StreamEnded(n, complete=False),
-            "lost": m.UpstreamLost(n),
-        }
-        return relayed.get(kind)
-    return None
+        events += [*(m.UpstreamRefused(n, status) for status in (400, 429, 503)), m.UpstreamLost(n), m.TimerFired(n)]
+        events += [m.FirstToken(n), m.BodyComplete(n, USAGE)]
+    elif phase is Phase.RELAYING:
+        events += [] if live.state.usage else [m.UsageReported(n, USAGE)]
+        events += [m.StreamEnded(n, complete=True), m.StreamEnded(n, complete=False), m.UpstreamLost(n)]
+    return events if live.left or live.record is not None else [*events, m.ClientGone()]
 
 
 async def reserve(ledger: Ledger, command: m.Reserve) -> None:

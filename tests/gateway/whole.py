@@ -30,6 +30,8 @@ class Live:
     at: tuple[Place, str] | None = None
     reserving: m.Reserve | None = None
     reserved: dict[str, int] = field(default_factory=dict)
+    billed: dict[str, int] = field(default_factory=dict)
+    """What a cloud charges for an attempt that ended, by key; told by the test."""
     settled: list[tuple[str, int]] = field(default_factory=list)
     dispatched: m.Dispatch | None = None
     left: bool = False
@@ -119,10 +121,13 @@ class Whole:
                 assert live.reserving is None
                 live.reserving = command
             case m.Settle(_, key, micros):
-                assert micros <= live.reserved[key], "no more is charged than was set aside"
+                assert live.billed.get(key, 0) <= micros <= live.reserved[key], (
+                    "what was billed, within what was reserved"
+                )
                 del live.reserved[key]
                 live.settled.append((key, micros))
             case m.Release(_, key):
+                assert not live.billed.get(key), "nothing of it was served"
                 del live.reserved[key]
                 live.settled.append((key, -1))
             case m.Occupy(place, backend):
