@@ -68,6 +68,14 @@ async def test_what_was_written_is_there_after_a_restart_and_a_budget_that_chang
     assert not (tmp_path / f"{FILE_NAME}.new").exists()
 
 
+async def test_what_is_taken_out_of_the_files_still_settles(tmp_path: Path) -> None:
+    async with FileLedgerStore(tmp_path) as store:
+        await store.set_budgets(BUDGET)
+        kept = await store.write("chat", replace(await store.read("chat"), account=account(7, 3)))
+        await store.set_budgets({})
+        assert (await store.write("chat", replace(kept, account=account(10)))).account.spent_micros == 10
+
+
 async def test_a_write_that_breaks_the_law_changes_nothing(tmp_path: Path) -> None:
     async with FileLedgerStore(tmp_path) as store:
         await store.set_budgets(BUDGET)

@@ -82,7 +82,7 @@ class FileLedgerStore:
         os.close(self._lock)
 
     async def set_budgets(self, specs: Mapping[str, LLMLedgerSpec]) -> None:
-        """Take in the budget of each deployment by its name. What was spent of one that is gone is kept."""
+        """Take in the budget of each deployment by its name. One that is gone keeps its own: it may still settle."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._set_budgets, dict(specs))
 
     async def read(self, name: str) -> Snapshot:
@@ -94,10 +94,10 @@ class FileLedgerStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, name, snapshot)
 
     def _set_budgets(self, specs: dict[str, LLMLedgerSpec]) -> None:
-        for name in specs.keys() | self._specs.keys():
-            if specs.get(name) != self._specs.get(name):
+        for name, spec in specs.items():
+            if spec != self._specs.get(name):
                 self._versions[name] = self._versions.get(name, 0) + 1
-        self._specs = specs
+        self._specs |= specs
 
     def _read(self, name: str) -> Snapshot:
         self._check_disk()
@@ -125,7 +125,7 @@ class FileLedgerStore:
     def _account(self, name: str) -> Account:
         spec = self._specs.get(name)
         if spec is None:
-            raise LedgerUnreachable(f"{name} is in none of the files any more")
+            raise LedgerUnreachable(f"{name} is in none of the files")
         return account_of(spec, self._statuses.get(name))
 
     def _check_disk(self) -> None:
