@@ -104,6 +104,20 @@ def test_every_figure_beneath_a_plot_is_that_of_the_json(
     assert shown
 
 
+def test_plots_say_what_the_advice_says(page: tuple[str, dict[str, Any]]):
+    _, told = page
+    costs, plots = told["costs"], told["plots"]
+    (own,) = (row for row in plots["byVolume"] if row["tokensPerMonth"] == told["needs"]["tokensPerMonth"])
+    assert (own["apiUsd"], own["selfHostUsd"]) == (costs["apiUsdPerMonth"], costs["selfHostUsdPerMonth"])
+    assert (own["hybridUsd"], own["selfHostUnits"]) == (costs["hybridUsdPerMonth"], costs["units"])
+    (chosen,) = (row for row in plots["bySetup"] if row["setup"] == costs["setup"])
+    assert chosen["totalUsd"] in {costs["selfHostUsdPerMonth"], None}
+    published = [(row["place"], row["firstTokenMilliseconds"]) for row in plots["byPlace"][:3]]
+    assert published == [(row["place"], row["firstTokenMilliseconds"]) for row in told["latency"]["published"]]
+    weights = [row["weightGiB"] for row in plots["byFormat"]]
+    assert weights == sorted(weights, reverse=True)
+
+
 def test_the_page_needs_nothing_else(page: tuple[str, dict[str, Any]]):
     text, _ = page
     root = parsed(text)
