@@ -25,7 +25,8 @@ def test_a_real_ollama_answers_streams_is_saturated_and_spills(team: Team) -> No
 
 def test_a_switch_from_vllm_to_ollama_prunes_what_vllm_left(team: Team) -> None:
     put_model(team)
-    team.apply(deployment())
+    # where a model is kept cannot be changed, so both are on the claim; the simulated vLLM takes any folder for a model
+    team.apply(deployment(model={"uri": "pvc://models/qwen2.5-7b-instruct-awq"}, cache=None))
     team.until_serving("chat")
     before = {pod["metadata"]["name"] for pod in team.pods("engine")}
     team.patch("llmdep/chat", {"spec": on_ollama()})

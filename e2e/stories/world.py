@@ -205,7 +205,7 @@ def on_ollama(**spec: Any) -> Object:
         "model": {"uri": "pvc://models/tiny.gguf", "parameters": "1M"},
         "engine": {"type": "Ollama", "image": OLLAMA, "env": []},
         "accelerator": {"profile": "cpu"},
-        "resources": {"cpu": "1", "memory": "1Gi"},
+        "resources": {"cpu": "500m", "memory": "1Gi"},
         "contextLength": 2048,
         "cache": None,
         **spec,
