@@ -92,6 +92,7 @@ def gateway(
     file: options.Files = None,
     endpoint: options.Endpoints = None,
     credential_env: options.CredentialVariables = None,
+    ollama_slots: options.OllamaSlots = 1,
     state_dir: options.StateDir = None,
     audit_log: options.AuditLog = None,
     namespace: options.Namespace = "",
@@ -130,6 +131,7 @@ def gateway(
             files=file,
             endpoints=endpoint,
             credential_variables=credential_env,
+            ollama_slots=ollama_slots,
             state_dir=state_dir,
             audit_log=audit_log,
         )

@@ -15,14 +15,18 @@ import yaml
 from aiohttp import ClientSession
 from openai import APIStatusError, AsyncOpenAI
 
-from crd_cases import DEPLOYMENT
+from crd_cases import DEPLOYMENT, OLLAMA_SPEC, changed
 from gateway.rig import API_KEY, COMPLETION, WHOLE, chat, engine, eventually, streams, unary
 from gateway.standalone_process import Standalone, arguments, started, write
 from simulator.processes import StartEngine, engines
+from spillway.api.v1alpha1 import LLMDeployment, parse_deployment
 from spillway.errors import InvalidSetting, SpillwayError
 from spillway.gateway import standalone
 from spillway.gateway.endpoints import Health, Seen, assign, parse_endpoints
 from spillway.gateway.options import Given, run
+from spillway.gateway.standalone import manifest
+from spillway.routing.compile import compile_route
+from spillway.routing.facts import CompileSettings
 from spillway.simulator.cloud.server import RecordingCloud
 
 SHORT = {"maxRequests": 10, "maxWaitSeconds": 1}
@@ -244,7 +248,7 @@ async def test_each_of_several_objects_has_its_own_engines(tmp_path: Path, cloud
 def given(**options: Any) -> Given:
     values: dict[str, Any] = {field.name: "" for field in fields(Given)}
     values |= dict.fromkeys(("files", "endpoints", "credential_variables", "state_dir", "audit_log", "journal_dir"))
-    return Given(**(values | {"port": 0, "peers_port": 0, "may_leave": "Internal"} | options))
+    return Given(**(values | {"port": 0, "peers_port": 0, "ollama_slots": 1, "may_leave": "Internal"} | options))
 
 
 @pytest.mark.parametrize(
@@ -276,6 +280,15 @@ def test_an_option_that_cannot_be_used_is_named_with_its_cure(
         run(given(**(usual | options)), {"CLOUD_KEY": API_KEY})
     assert said in str(problem.value)
     assert API_KEY not in str(problem.value)
+
+
+def test_an_ollama_takes_as_many_requests_as_it_is_said_to_and_a_vllm_tells_by_itself() -> None:
+    deployments = [parse_deployment(changed(DEPLOYMENT, change)) for change in ({"spec": OLLAMA_SPEC}, {})]
+    routes = [
+        compile_route(LLMDeployment.model_validate(manifest(one, 3)), None, CompileSettings(frozenset(), "None"))
+        for one in deployments
+    ]
+    assert [(route.max_sequences, route.context_length) for route in routes] == [(3, 8192), (None, 8192)]
 
 
 def test_two_objects_need_engines_that_say_whose_they_are() -> None:

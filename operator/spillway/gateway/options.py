@@ -86,6 +86,12 @@ CredentialVariables = Annotated[
         help="With --file: the environment variable that holds the API key of a target's secretRef. May be repeated.",
     ),
 ]
+OllamaSlots = Annotated[
+    int,
+    typer.Option(
+        min=1, help="With --file: requests that an Ollama takes at once, its OLLAMA_NUM_PARALLEL; the rest waits here."
+    ),
+]
 StateDir = Annotated[
     Path | None,
     typer.Option(
@@ -117,6 +123,7 @@ class Given:
     files: list[Path] | None
     endpoints: list[str] | None
     credential_variables: list[str] | None
+    ollama_slots: int
     state_dir: Path | None
     audit_log: Path | None
 
@@ -157,6 +164,7 @@ def run(given: Given, environment: Mapping[str, str] = os.environ) -> None:
         standalone.StandaloneSettings(
             files=tuple(given.files or ()),
             endpoints=tuple(given.endpoints or ()),
+            ollama_slots=given.ollama_slots,
             state_dir=state,
             credential_variables=tuple(given.credential_variables or ()),
             audit_log=given.audit_log,

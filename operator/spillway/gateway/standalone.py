@@ -17,7 +17,15 @@ from typing import Final
 import structlog
 import uvloop
 
-from spillway.api.v1alpha1 import BudgetWindow, LLMDeployment, LLMLedgerSpec, ObservedTarget
+from spillway.api.v1alpha1 import (
+    BudgetWindow,
+    EngineType,
+    LLMDeployment,
+    LLMDeploymentStatus,
+    LLMLedgerSpec,
+    ObservedTarget,
+    PlanStatus,
+)
 from spillway.errors import InvalidSetting, SetupError, SpillwayError
 from spillway.gateway.audit import to_standard_output
 from spillway.gateway.credentials import Credentials
@@ -27,6 +35,7 @@ from spillway.gateway.ledger_file import FileLedgerStore
 from spillway.gateway.settings import GatewaySettings
 from spillway.gateway.start import Gateway, configure_log, serve_until, told_to_end
 from spillway.gateway.upstream import Upstreams
+from spillway.routing.compile import DEFAULT_CONTEXT_TOKENS
 from spillway.routing.facts import KeyRef
 
 JOURNAL: Final = "journal"
@@ -39,11 +48,12 @@ class StandaloneSettings:
     """The options of `spillway gateway --file`.
 
     `endpoints` are URL or NAME=URL; `credential_variables` SECRET/KEY=VARIABLE, looked up in `environment`.
-    `audit_log` None: standard output.
+    `ollama_slots`: requests that an Ollama takes at once. `audit_log` None: standard output.
     """
 
     files: tuple[Path, ...]
     endpoints: tuple[str, ...]
+    ollama_slots: int
     state_dir: Path
     credential_variables: tuple[str, ...]
     audit_log: Path | None
@@ -78,7 +88,7 @@ async def _run(settings: StandaloneSettings, environment: Mapping[str, str]) -> 
             Upstreams(credentials, hosts, own.egress_networks, own.egress_proxy_url) as upstreams,
         ):
             gateway = Gateway(replace(own, journal_dir=settings.state_dir / JOURNAL), store, upstreams, write_audit)
-            desired = Desired(gateway, store, addresses)
+            desired = Desired(gateway, store, addresses, settings.ollama_slots)
             await desired.take(deployments)
             gateway.keep(desired.prober.run(desired.probed.set))
             gateway.keep(follow_files(settings.files, own.namespace, seen, desired.take, desired.refuse))
@@ -94,10 +104,11 @@ async def _run(settings: StandaloneSettings, environment: Mapping[str, str]) -> 
 class Desired:
     """What the files ask for, brought into the gateway: whole, or not at all."""
 
-    def __init__(self, gateway: Gateway, store: FileLedgerStore, addresses: Addresses) -> None:
+    def __init__(self, gateway: Gateway, store: FileLedgerStore, addresses: Addresses, ollama_slots: int) -> None:
         self._gateway = gateway
         self._store = store
         self._addresses = addresses
+        self._ollama_slots = ollama_slots
         self._names: set[str] = set()
         self._gone: set[str] = set()
         table = gateway.table
@@ -120,7 +131,7 @@ class Desired:
         self._gone |= self._names - names
         self._names = names
         table = self._gateway.table
-        table.replace(deployment.model_dump(mode="json", exclude_unset=True) for deployment in deployments)
+        table.replace(manifest(deployment, self._ollama_slots) for deployment in deployments)
         for served in table.served:
             served.observer.route_problem = None
         self.prober.set_addresses(assigned)
@@ -134,6 +145,15 @@ class Desired:
         _log.error("an edit is not taken; all is served as it was", problem=str(problem))
         for served in self._gateway.table.served:
             served.observer.route_problem = str(problem)
+
+
+def manifest(deployment: LLMDeployment, ollama_slots: int) -> dict[str, object]:
+    """The object as a cluster would hold it: of an Ollama, which says nothing of its slots, a plan that counts them."""
+    if deployment.spec.engine.type is EngineType.OLLAMA:
+        context_length = deployment.spec.context_length or DEFAULT_CONTEXT_TOKENS
+        plan = PlanStatus(accelerators=0, tensor_parallel=1, context_length=context_length, max_sequences=ollama_slots)
+        deployment = deployment.model_copy(update={"status": LLMDeploymentStatus(plan=plan)})
+    return deployment.model_dump(mode="json", exclude_unset=True)
 
 
 def keys_from(options: Sequence[str], environment: Mapping[str, str]) -> dict[KeyRef, str]:
