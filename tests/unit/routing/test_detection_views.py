@@ -271,3 +271,8 @@ def test_one_pass_for_all_misses_nothing_that_a_pass_for_each_finds() -> None:
 )
 def test_what_is_cut_beside_words_of_other_pieces_is_read(texts: list[str]) -> None:
     assert inspect(said(*texts), BOTH)
+
+
+def test_a_parameter_behind_a_number_does_not_run_into_it() -> None:
+    assert inspect(said("hi", "4111 11", "1", "1 1111 1111") | {"max_tokens": 1, "n": 2}, BOTH) == "detector:card"
+    assert inspect({"seed": 4111111111111111}, BOTH) == "detector:card"

@@ -38,7 +38,11 @@ def collect(payload: dict[str, object]) -> Pieces:
         value, label, depth = stack.pop()
         if isinstance(value, dict):
             for key, inner in reversed(value.items()):
-                stack.append((inner, key, depth))
+                if value is payload and isinstance(inner, int | float):
+                    # a parameter such as max_tokens: its digits are not to run into those of what was said before it
+                    pieces.rest.append(f"{key}: {inner}")
+                else:
+                    stack.append((inner, key, depth))
             pieces.rest.extend(value)
         elif isinstance(value, list):
             stack.extend((inner, label, depth) for inner in reversed(value))
