@@ -17,7 +17,7 @@ import typer
 
 from bench.prove.evidence import Evidence
 from bench.prove.run import Result, Run
-from bench.prove.verdict import could_be_saved, leaks
+from bench.prove.verdict import could_be_saved, leaks, without_their_line
 from spillway.simulator.controlplane import ControlPlane
 
 SHOWN = 20
@@ -57,6 +57,12 @@ def explain(evidence: Evidence) -> None:
         for number, what in enumerate(found(evidence)):
             if number < SHOWN:
                 print(f"{title}: {what}", file=sys.stderr)
+    for life in evidence.lives:
+        if life.killed is None and life.code != 0:
+            print(f"{life.gateway} ended with {life.code} after SIGTERM:\n{life.last_words}", file=sys.stderr)
+    for place, life in enumerate(evidence.lives):
+        if wrong := without_their_line(evidence, place):
+            print(f"unaudited: {wrong} of {life.gateway}, killed {life.killed}, code {life.code}", file=sys.stderr)
     for bug in evidence.bugs[:SHOWN]:
         print(f"bug: {bug[:2000]}", file=sys.stderr)
 

@@ -21,6 +21,8 @@ from spillway.simulator.cloud import Faults, RecordingCloud
 SPENT_UP_TO: Final = Decimal("0.05")
 """A budget with less left refuses most of what asks."""
 RAISE_BY: Final = Decimal("0.40")
+RECONNECT_SECONDS: Final = 6.0
+"""After an outage of three seconds gateways wait for as long as five before they watch again (gateway/watch.py)."""
 LITTLE: Final = Decimal("0.15")
 """With less that is neither spent nor leased, a small request may be refused."""
 CLOUD_FAULTS: Final[Mapping[str, Faults]] = {
@@ -185,6 +187,7 @@ class Breaking:
             await self._pause(1.0, 3.0)
             await self._api_gate.open()
             self.troubles.end(API_SERVER)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     # --- the configuration ---
 

@@ -32,6 +32,7 @@ class Life:
     ending: float | None = None
     """When it was told to end, or killed."""
     code: int | None = None
+    last_words: str = ""
 
     def read(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Its audit lines, and what it said of bugs."""
@@ -103,6 +104,7 @@ class Gateway:
         await asyncio.sleep(0.05)
         self.is_up = False
         self.life.code = await self._child.stop(DRAIN_SECONDS)
+        self.life.last_words = self._child.tail(5)
 
     def _is_ready(self) -> bool:
         try:

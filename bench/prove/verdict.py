@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -114,27 +114,25 @@ def unsettled(evidence: Evidence) -> int:
 
 def unaudited(evidence: Evidence) -> int:
     """Requests without their one line, by process: by id where the caller was told one, else by their number."""
-    by_life: defaultdict[int, list[Exchange]] = defaultdict(list)
-    for exchange in evidence.exchanges:
-        by_life[id(exchange.life)].append(exchange)
-    wrong = 0
-    for place, life in enumerate(evidence.lives):
-        exchanges = by_life[id(life)]
-        lines = Counter(line["request_id"] for line in evidence.lines[place])
-        wrong += sum(count - 1 for count in lines.values())
-        told = {exchange.told.request_id for exchange in exchanges if exchange.told.request_id}
-        if life.killed is not None:
-            late = life.killed - LINE_SECONDS
-            due = {one.told.request_id for one in exchanges if one.told.request_id and one.told.ended < late}
-            wrong += len(due - set(lines))
-            continue
-        wrong += len(told - set(lines))
-        others = len(set(lines) - told)
-        nameless = [exchange.told for exchange in exchanges if not exchange.told.request_id]
-        least = sum(one.begun is True for one in nameless)
-        most = least + sum(one.begun is None for one in nameless)
-        wrong += max(0, least - others) + max(0, others - most)
-    return wrong
+    return sum(without_their_line(evidence, place) for place in range(len(evidence.lives)))
+
+
+def without_their_line(evidence: Evidence, place: int) -> int:
+    """Those of one process."""
+    life = evidence.lives[place]
+    exchanges = [exchange for exchange in evidence.exchanges if exchange.life is life]
+    lines = Counter(line["request_id"] for line in evidence.lines[place])
+    twice = sum(count - 1 for count in lines.values())
+    told = {exchange.told.request_id for exchange in exchanges if exchange.told.request_id}
+    if life.killed is not None:
+        late = life.killed - LINE_SECONDS
+        due = {one.told.request_id for one in exchanges if one.told.request_id and one.told.ended < late}
+        return twice + len(due - set(lines))
+    others = len(set(lines) - told)
+    nameless = [exchange.told for exchange in exchanges if not exchange.told.request_id]
+    least = sum(one.begun is True for one in nameless)
+    most = least + sum(one.begun is None for one in nameless)
+    return twice + len(told - set(lines)) + max(0, least - others) + max(0, others - most)
 
 
 def could_be_saved(evidence: Evidence) -> Iterator[str]:
