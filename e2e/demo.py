@@ -121,7 +121,7 @@ def _deploy(screen: Screen, team: Team, limit_usd: Decimal) -> sample.Adapted:
     for change in (*adapted.changes, f"engine.image: {ENGINE}, the simulated engine"):
         screen.say(f"  - {change}")
     screen.block(cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=yaml.safe_dump(adapted.document)))
-    team.until_serving("chat", replicas=2, seconds=180)
+    team.until_serving("chat", replicas=2, seconds=300)
     screen.block(cluster.kubectl("get", "llmdep,pods", "-n", NAMESPACE, "-o", "wide"))
     return adapted
 

@@ -49,7 +49,7 @@ class Traffic:
 
     def end(self) -> Answers:
         """Wait until it is over; what was seen."""
-        out, said = self.process.communicate(timeout=180)
+        out, said = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, said
         return Answers([json.loads(line) for line in out.splitlines()])
 
