@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -103,7 +104,10 @@ class Gateway:
         self._child.signal(signal.SIGTERM)
         await asyncio.sleep(0.05)
         self.is_up = False
-        self.life.code = await self._child.stop(DRAIN_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            # a second SIGTERM, as `stop` sends, would end a process that is just done by that signal
+            await asyncio.wait_for(self._child.wait(), DRAIN_SECONDS)
+        self.life.code = await self._child.stop(0.0)
         self.life.last_words = self._child.tail(5)
 
     def _is_ready(self) -> bool:

@@ -15,8 +15,9 @@ from bench.prove.evidence import API_SERVER, Evidence, Exchange, poor
 from bench.prove.hiding import PLANTED
 from spillway.simulator.cloud.recorder import holds
 
-LINE_SECONDS: Final = 2.0
-"""A caller may have its whole answer this long before the gateway has settled it and written its line."""
+LINE_SECONDS: Final = 4.0
+"""A caller may have its whole answer this long before its line is written: that waits for the journal, three seconds at
+most (`ledger.RESERVE_WITHIN_SECONDS`)."""
 REPLICA_SECONDS: Final = 6.0
 """After its trouble a replica is Ready again in the API server; a gateway hears of it, and had shunned it."""
 TARGET_SECONDS: Final = 20.0

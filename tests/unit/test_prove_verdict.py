@@ -90,7 +90,7 @@ def test_a_caller_that_left_before_it_had_an_id_is_owed_a_line_too() -> None:
 
 
 def test_a_process_that_was_killed_owes_lines_for_what_had_ended_before() -> None:
-    killed = Life("gateway-0", Path("none"), killed=104.0, ending=104.0, code=-9)
+    killed = Life("gateway-0", Path("none"), killed=106.0, ending=106.0, code=-9)
     books: dict[str, Any] = {"lives": [killed], "lines": {0: []}, "bill": []}
     assert found(exchanges=[Exchange(TOLD, killed)], **books) == {"unaudited": 1}
     assert found(exchanges=[Exchange(replace(TOLD, ended=103.0), killed)], **books) == {}
