@@ -45,7 +45,7 @@ def test_deletion_leaves_nothing(team: Team) -> None:
 def test_a_model_on_a_claim_survives_pods_and_stays_when_it_is_to_be_retained(team: Team) -> None:
     kept = {"mode": "PersistentVolume", "size": "1Gi", "retentionPolicy": "Retain"}
     team.apply(deployment(cache=kept))
-    team.until_serving("chat")
+    team.until_serving("chat", seconds=300)  # a download of ten steps
     # without a hub the next pod can only have it from the claim
     cluster.kubectl("delete", "pod", "hub", "-n", CLOUD_NAMESPACE, "--now")
     try:
