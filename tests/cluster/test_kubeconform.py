@@ -35,28 +35,28 @@ def kubeconform(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-async def schemas(own_api: KubeAPI, tmp_path: Path) -> Path:
+async def schemas(api: KubeAPI, tmp_path: Path) -> Path:
     for kind in crd.KINDS:
-        await own_api.apply(crd.render_crd(kind))
-    await kinds_are_served(own_api)
-    await monitoring_is_served(own_api)
+        await api.apply(crd.render_crd(kind))
+    await kinds_are_served(api)
+    await monitoring_is_served(api)
     folder = tmp_path / "schemas"
     folder.mkdir()
 
     async def told() -> bool:
         """Of a new kind the API server publishes the schema a moment after it serves it."""
-        paths = (await own_api.get("/openapi/v3"))["paths"]
+        paths = (await api.get("/openapi/v3"))["paths"]
         return {"apis/spillway.dev/v1alpha1", "apis/monitoring.coreos.com/v1"} <= paths.keys()
 
     await until("the schemas of our kinds are published", told)
-    await openapi_schemas.write(own_api, folder)
+    await openapi_schemas.write(api, folder)
     return folder
 
 
-async def test_all_that_we_offer_is_valid_to_the_last_field(schemas: Path, own_plane: ControlPlane, tmp_path: Path):
+async def test_all_that_we_offer_is_valid_to_the_last_field(schemas: Path, control_plane: ControlPlane, tmp_path: Path):
     documents: list[dict[str, Any]] = [*rendered(tmp_path), *rendered(tmp_path, values=EVERY_VALUE)]
     for folder in ("base", "overlays/namespaced", "overlays/monitoring", "argocd/example"):
-        documents += yaml.safe_load_all(await kubectl(own_plane, "kustomize", str(MANIFESTS / folder)))
+        documents += yaml.safe_load_all(await kubectl(control_plane, "kustomize", str(MANIFESTS / folder)))
     for sample in (MANIFESTS / "samples").glob("*.yaml"):
         documents += yaml.safe_load_all(sample.read_text())
 
