@@ -40,6 +40,7 @@ from spillway.simulator.demo.tally import tally
 NAMESPACE = "demo"
 GPUS = 8
 ENGINE_PORT = 8000
+GATEWAY_PORT = 8080
 
 
 def run(arguments: list[str]) -> int:
@@ -130,8 +131,9 @@ async def _play(
     screen: Screen, burst: Burst, gateway_url: str, model: str, victim: _Victim, limit_usd: Decimal
 ) -> None:
     async def observe() -> None:
+        held, spent_usd = await asyncio.to_thread(_gateways_state)
         seen = tally(burst.seen, burst.sent, burst.now_seconds)
-        screen.update(seen, 0, Decimal(0), limit_usd, burst.now_seconds, victim.news)
+        screen.update(seen, held, spent_usd, limit_usd, burst.now_seconds, victim.news)
 
     screen.begin_live()
     try:
@@ -208,7 +210,19 @@ def _copy_books(into: Path) -> None:
         archive.extractall(into, filter="data")
 
 
+def _gateways_state() -> tuple[int, Decimal]:
+    """(requests that wait, dollars spent) as all gateways' metrics say."""
+    pods = [one["metadata"]["name"] for one in Team(NAMESPACE).pods("gateway")]
+    held = sum(_metric(pod, GATEWAY_PORT, "spillway_held_requests") for pod in pods)
+    spent = sum(_metric(pod, GATEWAY_PORT, "spillway_spent_usd_total") for pod in pods)
+    return int(held), Decimal(f"{spent:.6f}")
+
+
 def _requests_on(pod: str) -> int:
-    text = cluster.kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:{ENGINE_PORT}/proxy/metrics")
-    counted = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)$", text, re.MULTILINE)
-    return int(sum(map(float, counted)))
+    return int(_metric(pod, ENGINE_PORT, "vllm:num_requests_(?:running|waiting)"))
+
+
+def _metric(pod: str, port: int, name: str) -> float:
+    """The sum of a pod's metrics of a name; 0 of a pod that does not answer."""
+    told = cluster.try_kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:{port}/proxy/metrics")
+    return sum(map(float, re.findall(rf"^{name}\{{[^}}]*\}} (\S+)$", told.stdout, re.MULTILINE)))
