@@ -26,6 +26,7 @@ _PID = CACHE / "docker.pid"
 _FIREWALL = CACHE / "iptables.before"
 _STATE = Path("/run/spillway-docker")
 _START_SECONDS = 60.0
+_IPTABLES = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 # iptables is linked to them; it is not installed, so they are beside it.
 _LIBRARIES = (
     "libip4tc2",
@@ -101,7 +102,10 @@ def start_own() -> None:
         debian.unpack(DOCKER_SUITE, ("docker.io", "docker-cli", "containerd"), OWN)
     missing = [name for name in ("iptables", "runc") if _found(name) is None]
     if missing:
-        debian.unpack("stable", (*missing, *_LIBRARIES, "libseccomp2"), _TOOLS)
+        debian.unpack(None, (*missing, *_LIBRARIES, "libseccomp2"), _TOOLS)
+        # Debian makes these names when the package is installed; what runs under them goes by its own name.
+        for name in _IPTABLES:
+            (_TOOLS / "usr/sbin" / name).symlink_to("xtables-nft-multi")
     say("starting Docker")
     _FIREWALL.write_text(attempt("iptables-save", env=_environment()).stdout)
     places = ["--host", f"unix://{_SOCKET}", "--pidfile", str(_PID), "--data-root", str(CACHE / "docker-data")]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from e2e import programs
 from e2e.offline import debian
-from e2e.offline.versions import BASE_SUITE
 from e2e.shell import CACHE, run, say
 from spillway.errors import SetupError
 
@@ -40,7 +39,7 @@ def build() -> Path:
     go = programs.go()
     say(f"building Ollama {VERSION}, once")
     headers = folder / "headers"
-    debian.unpack(BASE_SUITE, _HEADERS, headers)
+    debian.unpack(None, _HEADERS, headers)
     environment = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
     run(go, "mod", "download", _MINIAUDIO, cwd=MODULES, env=environment)
     source = Path(run(go, "list", "-m", "-f", "{{.Dir}}", _MINIAUDIO, cwd=MODULES, env=environment).strip())

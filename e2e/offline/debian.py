@@ -13,26 +13,29 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def mirror() -> str:
-    """The mirror that this machine's apt is set up for."""
+    """The mirror of Debian that this machine's apt is set up for, else Debian's own."""
     told = attempt("apt-get", "indextargets", "--format", "$(REPO_URI)").stdout.split()
-    return next((url for url in told if "security" not in url), "http://deb.debian.org/debian")
+    return next((url for url in told if url.rstrip("/").endswith("/debian")), "http://deb.debian.org/debian")
 
 
-def unpack(suite: str, packages: Sequence[str], into: Path) -> None:
-    """Unpack packages of a suite below `into`; nothing of the machine's own packages or lists is touched."""
+def unpack(suite: str | None, packages: Sequence[str], into: Path) -> None:
+    """Unpack packages below `into`: of one of Debian's suites, or of what this machine itself installs from.
+
+    Nothing of the machine's own packages or lists is touched.
+    """
     work = into.with_name(f"{into.name}.apt")
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True, exist_ok=True)
-    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
-    options = {
-        "Dir::Etc::sourcelist": work / "sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::Etc::preferences": "/dev/null",
-        "Dir::Etc::preferencesparts": "/dev/null",
-        "Dir::State::lists": work / "lists",
-        "Dir::Cache": work / "cache",
-        "APT::Sandbox::User": "root",
-    }
+    options = {"Dir::State::lists": work / "lists", "Dir::Cache": work / "cache", "APT::Sandbox::User": "root"}
+    if suite is not None:
+        (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
+        nothing = Path("/dev/null")
+        options |= {
+            "Dir::Etc::sourcelist": work / "sources.list",
+            "Dir::Etc::sourceparts": nothing,
+            "Dir::Etc::preferences": nothing,
+            "Dir::Etc::preferencesparts": nothing,
+        }
     apt = ["apt-get", "-qq", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
     run(*apt, "update")
     run(*apt, "download", *packages, cwd=work)
@@ -66,5 +69,5 @@ def _debootstrap(folder: Path) -> tuple[str, dict[str, str]]:
         return found, {}
     own = folder / "debootstrap"
     if not own.exists():
-        unpack("stable", ("debootstrap",), own)
+        unpack(None, ("debootstrap",), own)
     return str(own / "usr/sbin/debootstrap"), {"DEBOOTSTRAP_DIR": str(own / "usr/share/debootstrap")}
