@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from e2e.images import ollama_program
 from e2e.offline import versions
 
