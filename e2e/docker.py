@@ -100,9 +100,8 @@ def start_own() -> None:
     if not (OWN / "usr/sbin/dockerd").exists():
         say("unpacking Docker from Debian's packages")
         debian.unpack(DOCKER_SUITE, ("docker.io", "docker-cli", "containerd"), OWN)
-    missing = [name for name in ("iptables", "runc") if _found(name) is None]
-    if missing:
-        debian.unpack(None, (*missing, *_LIBRARIES, "libseccomp2"), _TOOLS)
+    if _found("iptables") is None or _found("runc") is None:
+        debian.unpack(None, ("iptables", "runc", *_LIBRARIES, "libseccomp2"), _TOOLS)
         # Debian makes these names when the package is installed; what runs under them goes by its own name.
         for name in _IPTABLES:
             (_TOOLS / "usr/sbin" / name).symlink_to("xtables-nft-multi")
