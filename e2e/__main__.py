@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-
-import pytest
 
 from e2e import cluster, demo, docker, release
 from e2e.images.build import build_all
@@ -57,7 +56,8 @@ def _test(options: list[str]) -> int:
     try:
         up()
         say("the stories begin")
-        return int(pytest.main([str(ROOT / "e2e" / "stories"), "-v", "--durations=0", *options]))
+        pytest = [sys.executable, "-m", "pytest", "e2e/stories", "-v", "--durations=0", *options]
+        return subprocess.run(pytest, cwd=ROOT, check=False).returncode
     finally:
         if not found and not os.environ.get("KEEP"):
             say("taking the cluster down; KEEP=1 leaves it")
