@@ -322,22 +322,8 @@ async def test_the_table_of_kubectl_shows_the_columns(control_plane: ControlPlan
     await kinds.create(changed(DEPLOYMENT, {"metadata.namespace": namespace}))
     done = await asyncio.to_thread(control_plane.kubectl, "get", "llmdep", "-n", namespace, "-o", "wide")
     header, row = done.stdout.splitlines()
-    assert header.split() == (
-        [
-            "NAME",
-            "MODEL",
-            "ENGINE",
-            "READY",
-            "REASON",
-            "REPLICAS",
-            "FALLBACK",
-            "SPEND",
-            "AGE",
-            "URL",
-            "QUANTIZATION",
-            "GPUS",
-        ]
-    )
+    always = ["NAME", "MODEL", "ENGINE", "READY", "REASON", "REPLICAS", "FALLBACK", "SPEND", "AGE"]
+    assert header.split() == [*always, "URL", "QUANTIZATION", "GPUS", "LOCAL$/M", "CLOUD$/M", "COST"]
     assert row.split()[:2] == ["chat", "hf://Qwen/Qwen2.5-7B-Instruct-AWQ"]
 
 
