@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from huggingface_hub import close_session
 
 from spillway.errors import FetchError
 from spillway.fetch.bucket import BucketSource
@@ -46,7 +47,9 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusing]:
         monkeypatch.delenv(name, raising=False)
     refusing = Refusing()
     monkeypatch.setenv("HTTPS_PROXY", refusing.url)
+    close_session()  # it is one for the whole process, and reads the variables when it is made
     yield refusing
+    close_session()
     refusing.close()
 
 
