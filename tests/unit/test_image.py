@@ -60,7 +60,8 @@ def test_what_it_runs_is_the_program_and_no_shell():
 def test_its_base_is_one_version():
     (image,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", image)
-    assert {line.split()[0] for line in instructions("FROM")} == {"${PYTHON_IMAGE}"}
+    assert "ARG BUILD_IMAGE=${PYTHON_IMAGE}" in DOCKERFILE, "built on the same, but where the wheels are brought along"
+    assert {line.split()[0] for line in instructions("FROM")} == {"${PYTHON_IMAGE}", "${BUILD_IMAGE}"}
     assert f":{__version__} ." in DOCKERFILE
 
 
