@@ -190,7 +190,7 @@ def plan(
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Of objects that state none.")] = "default",
     profiles_file: Annotated[str, typer.Option(help="Accelerator profiles, YAML (SPILLWAY_PROFILES_FILE).")] = "",
 ) -> None:
-    """Show what an LLMDeployment comes to: its GPUs, every term of their memory, the cache that is left. No cluster.
+    """Show what an LLMDeployment comes to: GPUs, every term of their memory, the cache left, the cost. No cluster.
 
     Exit code 1 when a field cannot be used, or when a model does not fit and its memoryCheck is Enforce.
     """
