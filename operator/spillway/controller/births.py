@@ -1,8 +1,7 @@
 """New objects go first: an engine takes minutes to load, and whatever else a pass does can wait a moment for it.
 
 While objects pour in, passes that only follow up (the rest of the children, status, the gateway) wait until none has
-come for a moment. Else each of them would take its time from the next object's start: on a shared API server many
-times what that start takes alone.
+come for a moment. Else each of them would take its time from the next object's start.
 """
 
 from __future__ import annotations

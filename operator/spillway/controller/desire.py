@@ -125,7 +125,7 @@ class _Known:
 class Desires:
     """`desire`, remembered for the objects that were asked about last: most passes find the spec as it was.
 
-    Rendering costs 3 ms, most of a pass without writes; what is remembered of one object is some 50 KiB.
+    Rendering is most of a pass without writes; what is remembered of one object is all of its manifests.
     """
 
     def __init__(self, policy: Policy, at_most: int = 512) -> None:
