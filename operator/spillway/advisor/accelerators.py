@@ -8,9 +8,8 @@ from functools import cache
 
 from pydantic import Field
 
-from spillway.advisor.data import listed, own_text
+from spillway.advisor.data import find, listed, own_text
 from spillway.api.v1alpha1 import EngineType
-from spillway.errors import InvalidObject
 from spillway.sizing.profiles import AcceleratorProfile, Facts
 
 
@@ -52,8 +51,4 @@ def accelerators() -> tuple[Accelerator, ...]:
 
 def find_accelerator(name: str) -> Accelerator:
     """The accelerator called `name`; raises InvalidObject with the choices."""
-    found = next((each for each in accelerators() if each.name == name), None)
-    if found is None:
-        choices = ", ".join(each.name for each in accelerators())
-        raise InvalidObject("accelerator", f"there is no accelerator {name!r}", f"state one of {choices}")
-    return found
+    return find(accelerators(), name, "accelerator", "accelerator")

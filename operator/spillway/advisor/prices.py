@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import Field
 
-from spillway.advisor.data import listed, own_text
+from spillway.advisor.data import listed, own_text, told_apart
 from spillway.api.v1alpha1 import Provider
 from spillway.errors import InvalidObject
 from spillway.sizing.profiles import Facts
@@ -57,14 +57,7 @@ def load_prices(text: str) -> tuple[ListPrice, ...]:
     Raises:
         InvalidObject: the text holds no price, a price cannot be used, or two have one name.
     """
-    prices = listed(text, ListPrice, "prices", _CURE)
-    if not prices:
-        raise InvalidObject("prices", "the file holds none", _CURE)
-    names = [price.name for price in prices]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidObject("prices", f"{twice} is there twice", "keep the newer one")
-    return prices
+    return told_apart(listed(text, ListPrice, "prices", _CURE), "prices", _CURE, "keep the newer one")
 
 
 @cache

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from spillway.advisor.data import listed, own_text
+from spillway.advisor.data import find, listed, own_text
 from spillway.advisor.decision import Recommendation
 from spillway.advisor.needs import Needs
-from spillway.errors import InvalidObject
 from spillway.sizing.profiles import Facts
 
 
@@ -30,8 +29,4 @@ def scenarios() -> tuple[Scenario, ...]:
 
 def find_scenario(name: str) -> Scenario:
     """The case called `name`; raises InvalidObject with the choices."""
-    found = next((case for case in scenarios() if case.name == name), None)
-    if found is None:
-        choices = ", ".join(case.name for case in scenarios())
-        raise InvalidObject("--scenario", f"there is no scenario {name!r}", f"state one of {choices}")
-    return found
+    return find(scenarios(), name, "--scenario", "scenario")

@@ -20,8 +20,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from spillway.advisor.costs import HOURS_A_MONTH
-from spillway.advisor.data import listed, own_text
-from spillway.errors import InvalidObject
+from spillway.advisor.data import find, listed, own_text, told_apart
 from spillway.sizing.profiles import Facts
 
 Usd = Annotated[Decimal, Field(ge=0, le=100_000_000, allow_inf_nan=False)]
@@ -121,14 +120,7 @@ def load_setups(text: str) -> tuple[Setup, ...]:
     Raises:
         InvalidObject: the text holds no setup, a setup cannot be used, or two have one name.
     """
-    setups = listed(text, Setup, "setups", _CURE)
-    if not setups:
-        raise InvalidObject("setups", "the file holds none", _CURE)
-    names = [setup.name for setup in setups]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidObject("setups", f"{twice} is there twice", "give each its own name")
-    return setups
+    return told_apart(listed(text, Setup, "setups", _CURE), "setups", _CURE, "give each its own name")
 
 
 @cache
@@ -139,8 +131,4 @@ def own_setups() -> tuple[Setup, ...]:
 
 def find_setup(setups: Sequence[Setup], name: str) -> Setup:
     """The setup called `name`; raises InvalidObject with the choices."""
-    found = next((setup for setup in setups if setup.name == name), None)
-    if found is None:
-        choices = ", ".join(setup.name for setup in setups)
-        raise InvalidObject("selfHost.setup", f"there is no setup {name!r}", f"state one of {choices}")
-    return found
+    return find(setups, name, "selfHost.setup", "setup")
