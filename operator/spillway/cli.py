@@ -15,6 +15,7 @@ from rich.markup import escape
 from spillway import __version__
 from spillway.errors import SpillwayError
 from spillway.gateway import options
+from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT
 
 app = typer.Typer(
     name="spillway",
@@ -149,12 +150,10 @@ def fetch(
     secret_file: Annotated[
         Path | None, typer.Option(help="File with the hub's token, or an AWS credentials file.")
     ] = None,
-    hub_endpoint: Annotated[
-        str, typer.Option(envvar="HF_ENDPOINT", help="The hub, or a mirror of it.")
-    ] = "https://huggingface.co",
+    hub_endpoint: Annotated[str, typer.Option(envvar="HF_ENDPOINT", help="The hub, or a mirror of it.")] = HUB_ENDPOINT,
     s3_endpoint: Annotated[
         str, typer.Option(envvar="AWS_ENDPOINT_URL_S3", help="The store that speaks S3.")
-    ] = "https://s3.amazonaws.com",
+    ] = S3_ENDPOINT,
     termination_message: Annotated[Path | None, typer.Option(help="File for the last word, JSON.")] = None,
 ) -> None:
     """Download a model: resumed, verified, marked as complete. JSON lines on stdout, the last one the outcome.

@@ -20,6 +20,9 @@ MayLeaveCeiling = Literal["None", "Public", "Internal"]
 LogFormat = Literal["Auto", "JSON", "Text"]
 LogLevel = Literal["Debug", "Info", "Warning"]
 
+# Where models are published; the administrator may name a mirror, or a store of their own.
+HUB_ENDPOINT = "https://huggingface.co"
+S3_ENDPOINT = "https://s3.amazonaws.com"
 # Where the providers' own APIs answer. Azure gives each customer a host of its own, which the administrator adds.
 PROVIDER_HOSTS = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
 
@@ -38,9 +41,9 @@ class OperatorSettings:
     """SPILLWAY_ALLOWED_HOSTS: the hosts, separated by commas, that requests may be sent to outside the cluster."""
     unlabelled_namespace_may_leave: MayLeaveCeiling = "Internal"
     """SPILLWAY_UNLABELLED_NAMESPACE_MAY_LEAVE: what may leave a namespace without the label spillway.dev/may-leave."""
-    hub_endpoint: str = "https://huggingface.co"
+    hub_endpoint: str = HUB_ENDPOINT
     """SPILLWAY_HUB_ENDPOINT: where models of hf:// are downloaded from: the Hugging Face Hub, or a mirror of it."""
-    s3_endpoint: str = "https://s3.amazonaws.com"
+    s3_endpoint: str = S3_ENDPOINT
     """SPILLWAY_S3_ENDPOINT: where buckets of s3:// are."""
     egress_cidrs: tuple[str, ...] = ()
     """SPILLWAY_EGRESS_CIDRS: where gateways may reach targets, separated by commas; none: at public addresses."""

@@ -26,6 +26,7 @@ from spillway.fetch.report import (
     step_message,
 )
 from spillway.fetch.source import Listing, Source
+from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT
 from spillway.sizing.config import essence
 
 _CONFIG_BYTES = 4 << 20
@@ -44,8 +45,8 @@ class FetchSettings:
     """End when so much is there; 100: when everything is there and verified."""
     secret_file: Path | None = None
     """The hub's token, or an AWS credentials file; None: nobody in particular asks."""
-    hub_endpoint: str = "https://huggingface.co"
-    s3_endpoint: str = "https://s3.amazonaws.com"
+    hub_endpoint: str = HUB_ENDPOINT
+    s3_endpoint: str = S3_ENDPOINT
     termination_message: Path | None = None
     """Where the last word goes, for the kubelet."""
 

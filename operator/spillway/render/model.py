@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spillway.api.v1alpha1 import CacheAccessMode, CacheMode, EngineType, LLMDeployment, RetentionPolicy
-from spillway.render.settings import HUB_ENDPOINT, S3_ENDPOINT, RenderSettings
+from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
+from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT
 from spillway.sizing.ollama import ollama_variant
 
 MODELS_DIRECTORY = "/models"
@@ -103,10 +104,12 @@ def _fetch_step(deployment: LLMDeployment, cache: ModelCache, settings: RenderSe
     model = deployment.spec.model
     arguments = ["fetch", model.uri, f"--directory={cache.directory}", "--termination-message=/dev/termination-log"]
     if model.uri.startswith("hf://"):
+        is_public = settings.hub_endpoint == HUB_ENDPOINT
         arguments.append(f"--hub-endpoint={settings.hub_endpoint}")
         if model.revision:
             arguments.append(f"--revision={model.revision}")
     else:
+        is_public = settings.s3_endpoint == S3_ENDPOINT
         arguments.append(f"--s3-endpoint={settings.s3_endpoint}")
     if model.secret_ref:
         arguments.append(f"--secret-file={SECRETS_DIRECTORY}/{model.secret_ref.name}/{model.secret_ref.key}")
@@ -114,11 +117,6 @@ def _fetch_step(deployment: LLMDeployment, cache: ModelCache, settings: RenderSe
     if percent < 100:
         name, arguments = f"fetch-{percent}", [*arguments, f"--until-percent={percent}"]
     quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-    is_public = (
-        (settings.hub_endpoint == HUB_ENDPOINT)
-        if model.uri.startswith("hf://")
-        else (settings.s3_endpoint == S3_ENDPOINT)
-    )
     return Step(name, settings.image, tuple(arguments), env=quiet | (proxy_variables(settings) if is_public else {}))
 
 

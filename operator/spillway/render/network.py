@@ -24,10 +24,10 @@ from spillway.api.v1alpha1 import EngineType, FallbackMode, LLMDeployment
 from spillway.render.files import model_files
 from spillway.render.model import model_cache
 from spillway.render.ollama import OLLAMA_PORT, ollama_model_source
-from spillway.render.settings import HUB_ENDPOINT, S3_ENDPOINT, RenderSettings
+from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.render.vllm import VLLM_PORT
-from spillway.settings import proxy_address
+from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT, proxy_address
 
 GATEWAY_PORT = 8080
 PEERS_PORT = 8082

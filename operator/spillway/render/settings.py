@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT
+
 # The engines that this release was tested with; spec.engine.image replaces one for one object.
 VLLM_IMAGE = "vllm/vllm-openai:v0.32.0"
 OLLAMA_IMAGE = "ollama/ollama:0.17.4"
-
-HUB_ENDPOINT = "https://huggingface.co"
-S3_ENDPOINT = "https://s3.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
