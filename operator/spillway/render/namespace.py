@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spillway.api.v1alpha1 import ConfigMapKeyRef, FallbackMode, LLMDeployment, SecretKeyRef
-from spillway.render.network import GATEWAY_PORT, PEERS_PORT, ApiServer, render_policies
+from spillway.api.v1alpha1 import ConfigMapKeyRef, LLMDeployment, SecretKeyRef
+from spillway.render.network import GATEWAY_PORT, PEERS_PORT, ApiServer, enabled_targets, render_policies
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 
@@ -30,12 +30,7 @@ def render_namespace(
     """
     if not deployments:
         return ()
-    targets = [
-        target
-        for deployment in deployments
-        if deployment.spec.fallback.mode is FallbackMode.ENABLED
-        for target in deployment.spec.fallback.targets
-    ]
+    targets = enabled_targets(deployments)
     values: dict[str, object] = {
         "name": GATEWAY_NAME,
         "namespace": namespace,
@@ -44,7 +39,7 @@ def render_namespace(
         "peers_port": PEERS_PORT,
     }
     return (
-        *render_policies({"name": GATEWAY_NAME, "namespace": namespace}, deployments, settings, api_servers),
+        *render_policies(values, deployments, settings, api_servers),
         render("gateway/serviceaccount.yaml.j2", **values),
         render("gateway/rolebinding.yaml.j2", **values),
         render(

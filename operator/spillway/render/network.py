@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from spillway.api.v1alpha1 import EngineType, FallbackMode, LLMDeployment
+from spillway.api.v1alpha1 import EngineType, FallbackMode, LLMDeployment, Target
 from spillway.render.files import model_files
 from spillway.render.model import model_cache
 from spillway.render.ollama import OLLAMA_PORT, ollama_model_source
@@ -123,13 +123,18 @@ def target_addresses(settings: RenderSettings) -> list[dict[str, object]]:
 
 
 def target_ports(deployments: Iterable[LLMDeployment], proxy_url: str = "") -> set[int]:
-    """The ports of all targets of the fallbacks that are enabled; of the proxy, where they are behind one."""
-    return {
-        urlsplit(proxy_url or target.base_url or "").port or HTTPS_PORT
+    """The ports of all targets that are called; of the proxy, where they are behind one."""
+    return {urlsplit(proxy_url or target.base_url or "").port or HTTPS_PORT for target in enabled_targets(deployments)}
+
+
+def enabled_targets(deployments: Iterable[LLMDeployment]) -> list[Target]:
+    """The targets that are called: those of the fallbacks that are enabled."""
+    return [
+        target
         for deployment in deployments
         if deployment.spec.fallback.mode is FallbackMode.ENABLED
         for target in deployment.spec.fallback.targets
-    }
+    ]
 
 
 def api_server_rules(api_servers: Sequence[ApiServer]) -> list[dict[str, object]]:
