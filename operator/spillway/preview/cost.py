@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Final
 
 from rich.console import RenderableType
-from rich.table import Table
 
 from spillway.advisor.costs import cents
 from spillway.advisor.running import Running
+from spillway.terminal import facts_table
 
 _SHARES: Final = (Decimal("0.1"), Decimal("0.5"), Decimal(1))
 """Of what the replicas could serve: hardly used, usual, never idle."""
@@ -18,12 +18,7 @@ _SHARES: Final = (Decimal("0.1"), Decimal("0.5"), Decimal(1))
 
 def cost_table(found: Running) -> RenderableType:
     """The cost of a plan for people: dollars of an hour and a month, of a million tokens here and there."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in _lines(found):
-        table.add_row(label, value)
-    return table
+    return facts_table(_lines(found))
 
 
 def cost_mapping(found: Running) -> Mapping[str, object]:

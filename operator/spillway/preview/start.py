@@ -10,7 +10,6 @@ from pathlib import Path
 
 import orjson
 import yaml
-from rich.console import Console
 
 from spillway.advisor.running import Running, running, usual_mix
 from spillway.api.documents import named
@@ -23,9 +22,7 @@ from spillway.render import Manifest, RenderSettings, render_deployment, render_
 from spillway.settings import OperatorSettings
 from spillway.sizing.plan import Plan, plan_deployment
 from spillway.sizing.profiles import Profiles, default_profiles, load_profiles
-
-# Enough for the longest line of a table where there is no terminal to ask.
-_PIPED_WIDTH = 132
+from spillway.terminal import console
 
 
 class Output(StrEnum):
@@ -67,9 +64,9 @@ def run(settings: PreviewSettings) -> None:
     profiles = _profiles(settings.operator.profiles_file)
     planned = [_plan(deployment, profiles, settings.requests) for deployment in deployments]
     if settings.output is Output.TABLE:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+        shown = console()
         for deployment, (plan, _) in zip(deployments, planned, strict=True):
-            console.print(table(deployment, plan), cost_table(_running(deployment, plan)), "")
+            shown.print(table(deployment, plan), cost_table(_running(deployment, plan)), "")
     if settings.output is Output.JSON:
         plans = [
             {**mapping(deployment, plan), "cost": cost_mapping(_running(deployment, plan))}

@@ -15,6 +15,7 @@ from spillway.sizing.devices import GIGABYTE, weights_alone
 from spillway.sizing.memory import GIB, GPU_MEMORY_UTILIZATION
 from spillway.sizing.models import ModelFacts, Origin
 from spillway.sizing.plan import Plan
+from spillway.terminal import facts_table
 
 _ORIGINS = {
     Origin.CONFIG: "its config.json",
@@ -25,11 +26,7 @@ _ORIGINS = {
 
 def table(deployment: LLMDeployment, plan: Plan) -> RenderableType:
     """The plan of `deployment` for people: each term of the memory of one accelerator, and what is left."""
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for label, value in _facts(deployment, plan):
-        facts.add_row(label, value)
+    facts = facts_table(_facts(deployment, plan))
     parts: list[RenderableType] = [Text(deployment.metadata.name, style="bold"), facts]
     if plan.terms:
         parts.append(_memory(plan))

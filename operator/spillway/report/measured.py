@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from spillway.advisor.advice import Advice
 from spillway.advisor.costs import cents
 from spillway.advisor.prices import ListPrice
 from spillway.advisor.traffic import DAY_SECONDS, Elsewhere, Room, Traffic, alerts, capacity, elsewhere, local_usd
+from spillway.terminal import facts_table
 
 _UNITS: Final = ((DAY_SECONDS, "days"), (3600, "hours"), (60, "minutes"))
 
@@ -48,13 +48,12 @@ def measured(traffic: Traffic, advice: Advice, prices: Sequence[ListPrice]) -> M
 
 def measured_words(found: Measured) -> RenderableType:
     """For people, on a terminal."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in measured_lines(found):
-        table.add_row(label, value)
     notes = [Text(f"alert: {each}", style="bold red") for each in found.alerts]
-    return Group(table, *notes, *(Text(f"note: {each}", style="yellow") for each in caveats(found.traffic)))
+    return Group(
+        facts_table(measured_lines(found)),
+        *notes,
+        *(Text(f"note: {each}", style="yellow") for each in caveats(found.traffic)),
+    )
 
 
 def measured_lines(found: Measured) -> Iterator[tuple[str, str]]:

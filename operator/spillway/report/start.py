@@ -24,8 +24,7 @@ from spillway.report.measured import measured, measured_mapping, measured_words
 from spillway.report.page import page
 from spillway.report.source import read_source
 from spillway.report.words import words
-
-_PIPED_WIDTH = 132
+from spillway.terminal import console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +64,10 @@ def run(settings: AdviseSettings) -> None:
         told = mapping(advice) if found is None else {**mapping(advice), "measured": measured_mapping(found)}
         print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())  # noqa: T201 - what the command is for
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    shown = console()
     if found is not None:
-        console.print(measured_words(found), "")
-    console.print(words(advice))
+        shown.print(measured_words(found), "")
+    shown.print(words(advice))
 
 
 def _document(settings: AdviseSettings) -> Mapping[str, object]:
@@ -90,5 +89,5 @@ def _needs(settings: AdviseSettings) -> Needs:
     if not sys.stdin.isatty():
         names = "|".join(case.name for case in scenarios())
         raise InvalidSetting(f"--needs: there is no file, and no terminal to ask on; state it, or --scenario {names}")
-    console = Console(stderr=True, highlight=False)
-    return ask(console.input, lambda text: console.print(text, style="yellow", markup=False))
+    asking = Console(stderr=True, highlight=False)
+    return ask(asking.input, lambda text: asking.print(text, style="yellow", markup=False))

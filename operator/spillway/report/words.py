@@ -15,6 +15,7 @@ from spillway.advisor.advice import Advice
 from spillway.advisor.costs import cents, tokens_usd
 from spillway.advisor.decision import Force
 from spillway.advisor.latency import Promise
+from spillway.terminal import facts_table
 
 _SHOWN_HARDWARE = 6
 
@@ -30,7 +31,7 @@ def words(advice: Advice) -> RenderableType:
         Text(),
         _reasons(advice),
         Text(),
-        _facts(advice),
+        facts_table(_lines(advice)),
         Text(),
         _hardware(advice),
     ]
@@ -58,15 +59,6 @@ def _reasons(advice: Advice) -> Table:
     if any(reason.force is not Force.WEIGHS for reason in advice.reasons):
         table.caption = "!: rules other answers out"
         table.caption_justify = "left"
-    return table
-
-
-def _facts(advice: Advice) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in _lines(advice):
-        table.add_row(label, value)
     return table
 
 
