@@ -17,7 +17,6 @@ from status_facts import FACTS, LOADING_POD, NOW, SUSPENDED, UNKNOWN_PROFILE, fa
 UNSEEN = "The operator has not seen its latest change yet"
 DOWNLOADING = Model(
     status=ModelStatus(source="8d2c", percent=40),
-    is_there=False,
     finding=no(ConditionType.MODEL_READY, Reason.DOWNLOADING, "40 percent of 14.2 GiB"),
 )
 DEADLINE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spillway.controller.conditions import ConditionType, no
+from spillway.controller.conditions import ConditionType, no, yes
 from spillway.controller.model import Model
 from spillway.controller.storage import StorageClasses, storage_classes, unbound_claim, with_storage
 
@@ -13,7 +13,7 @@ STANDARD = {
     "kind": "StorageClass",
     "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
 }
-WAITING = Model(no(ConditionType.MODEL_READY, "Unschedulable", "unbound"), is_there=False)
+WAITING = Model(no(ConditionType.MODEL_READY, "Unschedulable", "unbound"))
 
 
 def claim(name=None, phase="Pending"):
@@ -54,6 +54,6 @@ def test_nothing_else_is_blamed_on_it(children, classes):
 
 
 def test_a_model_that_is_there_needs_no_class():
-    there = Model(WAITING.finding, is_there=True)
+    there = Model(yes(ConditionType.MODEL_READY, "Downloaded", "all of it"))
     assert with_storage(there, (claim("slow"),), StorageClasses(())) is there
     assert unbound_claim([claim("fast", "Bound"), {"kind": "Job", "metadata": {"name": "x"}}]) is None

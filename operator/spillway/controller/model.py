@@ -10,7 +10,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spillway.api.v1alpha1 import CacheMode, EngineType, LLMDeployment, LLMDeploymentStatus, ModelStatus
+from spillway.api.v1alpha1 import (
+    CacheMode,
+    ConditionStatus,
+    EngineType,
+    LLMDeployment,
+    LLMDeploymentStatus,
+    ModelStatus,
+)
 from spillway.controller.conditions import ConditionType, Finding, Reason, no, yes
 from spillway.controller.failures import last_failure, pull_failure
 from spillway.controller.objects import FIELD_MANAGER, Object, Ref, at, label_of, ref_of, text_at
@@ -46,9 +53,17 @@ class Model:
 
     finding: Finding
     status: ModelStatus | None = None
-    is_there: bool = True
     job: Object | None = None
-    job_is_done: bool = False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the engine can read it."""
+        return self.finding.status is ConditionStatus.TRUE
+
+    @property
+    def job_is_done(self) -> bool:
+        """Whether the Job is called complete, which follows its pod's end by a moment."""
+        return _has(self.job, "Complete")
 
     @property
     def is_stalled(self) -> bool:
@@ -96,30 +111,24 @@ def model_of(
         for pod in pods
         if is_of_component(pod, "model") and at(pod, "metadata", "labels", "batch.kubernetes.io/job-name") == cache.job
     ]
-    looked = _look(pods_of(own), cache, before, by_ollama=deployment.spec.engine.type is EngineType.OLLAMA)
-    if _has(job, "Complete"):
-        status = looked.status if looked.is_there else before
-        status = status or ModelStatus(source=cache.source, percent=100)
-        status = status.model_copy(update={"percent": 100})
-        return Model(_there(cache, status), status, is_there=True, job=job, job_is_done=True)
-    if _has(job, "Failed"):
-        return Model(_failed(job), looked.status, is_there=False, job=job)
-    return Model(looked.finding, looked.status, is_there=looked.is_there, job=job)
+    by_ollama = deployment.spec.engine.type is EngineType.OLLAMA
+    finding, status = _look(pods_of(own), cache, before, by_ollama=by_ollama)
+    found = Model(finding, status, job)
+    if found.job_is_done:
+        told = status if found.is_there else before or ModelStatus(source=cache.source, percent=100)
+        told = told.model_copy(update={"percent": 100})
+        return Model(_there(cache, told), told, job)
+    return Model(_failed(job), status, job) if _has(job, "Failed") else found
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    finding: Finding
-    status: ModelStatus
-    is_there: bool = False
-
-
-def _look(pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None, *, by_ollama: bool) -> _Look:
+def _look(
+    pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None, *, by_ollama: bool
+) -> tuple[Finding, ModelStatus]:
     """What the pods of the Job tell: how far they are, or why they are no further."""
     kind = ConditionType.MODEL_READY
     status = before or ModelStatus(source=cache.source, percent=0)
     if not pods:
-        return _Look(no(kind, Reason.PENDING, "the download has not begun"), status)
+        return no(kind, Reason.PENDING, "the download has not begun"), status
     pod = max(pods, key=lambda pod: (pod.status.start_time is not None, pod.status.start_time, pod.metadata.name))
     containers = (*pod.status.init_container_statuses, *pod.status.container_statuses)
     for container in containers:
@@ -127,19 +136,19 @@ def _look(pods: Sequence[Pod], cache: ModelCache, before: ModelStatus | None, *,
         if container.state.terminated is not None and container.state.terminated.exit_code == 0:
             status = _joined(status, told)
     if pod.status.phase == "Succeeded":
-        return _Look(_there(cache, status), status, is_there=True)
+        return _there(cache, status), status
     failure = next((found for found in map(_failure, containers) if found is not None), None)
     if failure is not None:
-        return _Look(no(kind, *failure), status)
+        return no(kind, *failure), status
     trouble = None if any(map(_is_running, containers)) else last_failure(pods, None)
     if trouble is not None and _UNBOUND in trouble.message:
-        return _Look(no(kind, Reason.PENDING, f"the claim {cache.claim} has no volume yet"), status)
+        return no(kind, Reason.PENDING, f"the claim {cache.claim} has no volume yet"), status
     if trouble is not None:
-        return _Look(no(kind, trouble.reason, trouble.message), status)
+        return no(kind, trouble.reason, trouble.message), status
     if by_ollama:
-        return _Look(no(kind, Reason.DOWNLOADING, "Ollama pulls it, and does not say how far it is"), status)
+        return no(kind, Reason.DOWNLOADING, "Ollama pulls it, and does not say how far it is"), status
     size = f" of {_amount(status.bytes)}" if status.bytes else ""
-    return _Look(no(kind, Reason.DOWNLOADING, f"{status.percent} %{size} is there"), status)
+    return no(kind, Reason.DOWNLOADING, f"{status.percent} %{size} is there"), status
 
 
 def arrange(
