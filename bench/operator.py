@@ -28,7 +28,7 @@ from rich.table import Table
 from bench.audit import Audit, apiserver_options, requests, writes
 from bench.operated import USER, Operated, install
 from spillway.api.v1alpha1 import parse_deployment
-from spillway.controller.desire import desire
+from spillway.controller.desire import Desires
 from spillway.controller.start import make_policy
 from spillway.render import render_namespace
 from spillway.settings import OperatorSettings
@@ -285,7 +285,7 @@ def rendered(name: str) -> tuple[Object, ...]:
     """The children of such an object, whose owner nobody looks for."""
     body = llm_deployment(name)
     body["metadata"]["uid"] = "00000000-0000-4000-8000-000000000000"
-    children = desire(body, None, POLICY).children
+    children = Desires(POLICY).of(body, None).children
     for child in children:
         metadata = child["metadata"]
         assert isinstance(metadata, dict)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from operator_process import KINDS, OperatorProcess, install, until
-from spillway.controller.desire import desire
+from spillway.controller.desire import Desires
 from spillway.controller.start import make_policy
 from spillway.settings import OperatorSettings
 
@@ -72,7 +72,7 @@ class Run:
             status = body.get("status", {})
             if status.get("observedGeneration") != body["metadata"]["generation"]:
                 return False
-            for child in desire(body, None, POLICY).children:
+            for child in Desires(POLICY).of(body, None).children:
                 live = await self.api.find(await self.api.path(child))
                 if live is None or not _holds(child.get("spec", {}), live.get("spec", {})):
                     return False

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from spillway.api.v1alpha1 import LLMDeploymentSpec
-from spillway.controller.desire import desire
+from spillway.controller.desire import Desires
 from spillway.controller.start import make_policy
 from spillway.settings import OperatorSettings
 
@@ -67,7 +67,7 @@ def desired(policy=POLICY, **change):
         "metadata": {"name": "chat", "namespace": "team", "uid": "1", "generation": 1},
         "spec": {field: value for field, value in {**SPEC, **change}.items() if value is not None},
     }
-    found = desire(body, None, policy)
+    found = Desires(policy).of(body, None)
     assert found.problem is None, found.problem
     return found.children
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from spillway.api.v1alpha1 import LLMDeploymentStatus, ModelStatus, QuantizationMethod, parse_deployment
-from spillway.controller.desire import Policy, desire
+from spillway.controller.desire import Desires, Policy
 from spillway.controller.model import model_of
 from spillway.controller.objects import ref_of
 from spillway.render import RenderSettings
@@ -205,27 +205,33 @@ def kinds(desired):
 
 
 def test_the_engine_waits_for_its_model():
-    assert kinds(desire(body(), None, POLICY)) == ["Job", "LLMLedger", "PersistentVolumeClaim", "Service", "Service"]
-    done = desire(body(), None, POLICY, (job("Complete"),), (SUCCEEDED,))
+    assert kinds(Desires(POLICY).of(body(), None)) == [
+        "Job",
+        "LLMLedger",
+        "PersistentVolumeClaim",
+        "Service",
+        "Service",
+    ]
+    done = Desires(POLICY).of(body(), None, (job("Complete"),), (SUCCEEDED,))
     assert kinds(done) == ["Deployment", "LLMLedger", "PersistentVolumeClaim", "Service", "Service"]
 
 
 def test_what_runs_of_an_earlier_model_is_kept_until_the_next_is_there():
     engine = {"kind": "Deployment", "metadata": {"name": "chat-engine", "namespace": "team"}}
-    desired = desire(body(), None, POLICY, (engine,))
+    desired = Desires(POLICY).of(body(), None, (engine,))
     assert ref_of(engine) in desired.kept
 
 
 def test_the_plan_rests_on_what_was_downloaded():
-    before = desire(body(), None, POLICY)
-    after = desire(body(), None, POLICY, (job("Complete"),), (SUCCEEDED,))
+    before = Desires(POLICY).of(body(), None)
+    after = Desires(POLICY).of(body(), None, (job("Complete"),), (SUCCEEDED,))
     assert before.plan.quantization is QuantizationMethod.NONE
     assert after.plan.quantization is QuantizationMethod.AWQ, "as config.json says, which no name told"
 
 
 def test_a_model_of_unknown_size_is_downloaded_and_then_sized():
     unknown = body("hf://acme/nameless")
-    before = desire(unknown, None, POLICY)
+    before = Desires(POLICY).of(unknown, None)
     assert (before.problem, before.plan) == (None, None)
     assert "Job" in kinds(before)
     assert "Deployment" not in kinds(before)
@@ -234,7 +240,7 @@ def test_a_model_of_unknown_size_is_downloaded_and_then_sized():
     done = job("Complete")
     done["metadata"]["name"] = f"chat-model-{source}"
     status = LLMDeploymentStatus(model=there).model_dump(mode="json", by_alias=True, exclude_none=True)
-    after = desire(unknown | {"status": status}, None, POLICY, (done,))
+    after = Desires(POLICY).of(unknown | {"status": status}, None, (done,))
     assert after.problem is None
     assert (after.plan.accelerators, after.plan.quantization) == (1, QuantizationMethod.AWQ)
     assert "Deployment" in kinds(after)
@@ -242,15 +248,15 @@ def test_a_model_of_unknown_size_is_downloaded_and_then_sized():
 
 def test_a_model_of_unknown_size_that_nobody_downloads_is_refused():
     ephemeral = body("hf://acme/nameless", mode="Ephemeral")
-    assert desire(ephemeral, None, POLICY).problem.reason == "UnknownModel"
+    assert Desires(POLICY).of(ephemeral, None).problem.reason == "UnknownModel"
 
 
 def test_a_claim_is_never_deleted_and_a_complete_job_never_changed():
     claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "old-models", "namespace": "team"}}
-    desired = desire(body(), None, POLICY, (claim, job("Complete")), (SUCCEEDED,))
+    desired = Desires(POLICY).of(body(), None, (claim, job("Complete")), (SUCCEEDED,))
     assert {ref_of(claim), ref_of(job())} <= desired.kept
 
 
 def test_a_job_that_would_be_another_now_makes_room_for_it():
-    desired = desire(body(), None, POLICY, (job(),))
+    desired = Desires(POLICY).of(body(), None, (job(),))
     assert ref_of(job()) not in {ref_of(child) for child in desired.children} | desired.kept

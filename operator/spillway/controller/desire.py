@@ -51,20 +51,6 @@ class Desired:
     sized: Plan | None = None
 
 
-def desire(
-    body: Mapping[str, object],
-    ceiling: str | None,
-    policy: Policy,
-    children: Sequence[Object] = (),
-    pods: Sequence[Object] = (),
-) -> Desired:
-    """What should exist for the object `body` in a namespace whose label says `ceiling` (None: no label).
-
-    That depends on what exists already, `children` and `pods`, as far as the engine waits for its model.
-    """
-    return Desires(policy).of(body, ceiling, children, pods)
-
-
 def previous_status(body: Mapping[str, object]) -> LLMDeploymentStatus:
     """The status as it is; one that cannot be read (another version wrote it) counts as none."""
     try:
@@ -123,7 +109,7 @@ class _Known:
 
 
 class Desires:
-    """`desire`, remembered for the objects that were asked about last: most passes find the spec as it was.
+    """What objects come to, remembered for those that were asked about last: most passes find the spec as it was.
 
     Rendering is most of a pass without writes; what is remembered of one object is all of its manifests.
     """
@@ -140,7 +126,10 @@ class Desires:
         children: Sequence[Object] = (),
         pods: Sequence[Object] = (),
     ) -> Desired:
-        """As `desire`."""
+        """What should exist for the object `body` in a namespace whose label says `ceiling` (None: no label).
+
+        That depends on what exists already, `children` and `pods`, as far as the engine waits for its model.
+        """
         try:
             known = self._recall(body, ceiling)
         except InvalidObject as problem:
