@@ -56,6 +56,11 @@ def cents(dollars: Decimal) -> Decimal:
     return dollars.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
 
 
+def shown_usd(dollars: Decimal | None) -> str | None:
+    """Dollars for programs: a string, to the cent; None for what is not known."""
+    return None if dollars is None else str(cents(dollars))
+
+
 def blended_usd_per_million(price: Rates, mix: Mix) -> Decimal:
     """Dollars for a million tokens of this `mix`."""
     plain = mix.input_tokens - mix.cached_input_tokens

@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.console import RenderableType
 
-from spillway.advisor.costs import cents
+from spillway.advisor.costs import cents, shown_usd
 from spillway.advisor.running import Running
 from spillway.terminal import facts_table
 
@@ -26,17 +26,17 @@ def cost_mapping(found: Running) -> Mapping[str, object]:
     even = found.break_even_tokens_per_day
     return {
         "replicas": found.replicas,
-        "hourlyUsd": _usd(found.usd_per_hour),
-        "monthlyUsd": _usd(found.usd_per_month),
+        "hourlyUsd": shown_usd(found.usd_per_hour),
+        "monthlyUsd": shown_usd(found.usd_per_month),
         "promptTokens": found.mix.input_tokens,
         "answerTokens": found.mix.output_tokens,
         "mostTokensPerDay": found.tokens_per_day,
         "localUsdPerMillionTokens": [
-            {"utilizationPercent": int(100 * share), "usd": _usd(found.local_usd_per_million(share))}
+            {"utilizationPercent": int(100 * share), "usd": shown_usd(found.local_usd_per_million(share))}
             for share in _SHARES
         ],
         "target": None if found.target is None else found.target.name,
-        "cloudUsdPerMillionTokens": _usd(found.cloud_usd_per_million),
+        "cloudUsdPerMillionTokens": shown_usd(found.cloud_usd_per_million),
         "breakEvenTokensPerDay": None if even is None else int(even),
     }
 
@@ -72,7 +72,3 @@ def _here(found: Running) -> Iterator[tuple[str, str]]:
     said = ", ".join(f"${cents(usd):,} at {100 * share:.0f} %" for share, usd in shares if usd is not None)
     most = f"of {found.replicas * reached:,.0f} tokens/s, the most by the roofline"
     yield "here", f"a million tokens: {said} {most}"
-
-
-def _usd(amount: Decimal | None) -> str | None:
-    return None if amount is None else str(cents(amount))

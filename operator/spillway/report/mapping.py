@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from spillway.advisor.advice import Advice
-from spillway.advisor.costs import cents
+from spillway.advisor.costs import shown_usd
 from spillway.advisor.curves import curves
 from spillway.advisor.decision import Reason
 from spillway.advisor.figures import Figures
 from spillway.advisor.hardware import Choice
 from spillway.advisor.latency import Promise, places
-from spillway.report.plots import plots
+from spillway.report.plots import gib, plots
 
 
 def mapping(advice: Advice) -> Mapping[str, object]:
     """The whole of it."""
-    decision = advice.decision
+    decision, drawn = advice.decision, curves(advice)
     return {
         "name": advice.needs.name,
         "recommendation": decision.recommendation.value,
@@ -33,7 +33,7 @@ def mapping(advice: Advice) -> Mapping[str, object]:
         "latency": _latency(advice),
         "hardware": [choice(way) for way in advice.hardware],
         "patterns": [{"name": each.name, "text": each.text, "objects": list(each.objects)} for each in advice.patterns],
-        "plots": plots(curves(advice)),
+        "plots": {**plots(drawn), "deviceGiB": gib(drawn.device_bytes)},
         "warnings": list(advice.warnings),
         "needs": advice.needs.model_dump(mode="json", by_alias=True),
     }
@@ -56,22 +56,22 @@ def _costs(figures: Figures) -> Mapping[str, object]:
     own = figures.unit.times(figures.units)
     return {
         "cloud": figures.price.name,
-        "cloudUsdPerMillionTokens": _usd(figures.blended_usd_per_million),
-        "apiUsdPerMonth": _usd(figures.api_usd),
+        "cloudUsdPerMillionTokens": shown_usd(figures.blended_usd_per_million),
+        "apiUsdPerMonth": shown_usd(figures.api_usd),
         "setup": figures.setup.name,
         "units": figures.units,
-        "selfHostUsdPerMonth": _usd(own.total),
-        "ofThatHardware": _usd(own.hardware),
-        "ofThatPower": _usd(own.power),
-        "ofThatPeople": _usd(own.people),
+        "selfHostUsdPerMonth": shown_usd(own.total),
+        "ofThatHardware": shown_usd(own.hardware),
+        "ofThatPower": shown_usd(own.power),
+        "ofThatPeople": shown_usd(own.people),
         "hybridUnits": figures.hybrid_units,
-        "hybridUsdPerMonth": _usd(figures.hybrid_usd),
-        "ofThatCloud": _usd(figures.hybrid_cloud_usd),
-        "savedUsdPerMonth": _usd(figures.saved_usd),
+        "hybridUsdPerMonth": shown_usd(figures.hybrid_usd),
+        "ofThatCloud": shown_usd(figures.hybrid_cloud_usd),
+        "savedUsdPerMonth": shown_usd(figures.saved_usd),
         "breakEvenTokensPerMonth": _whole(figures.break_even_tokens_per_month),
         "breakEvenTokensPerDay": _whole(figures.break_even_tokens_per_day),
         "utilization": round(float(figures.utilization), 4),
-        "effectiveUsdPerMillionTokens": _usd(figures.effective_usd_per_million),
+        "effectiveUsdPerMillionTokens": shown_usd(figures.effective_usd_per_million),
         "paybackMonths": None if figures.payback_months is None else round(float(figures.payback_months), 1),
         "rooflineTokensPerMonthAndUnit": figures.roofline_tokens,
     }
@@ -118,15 +118,11 @@ def choice(way: Choice) -> Mapping[str, object]:
         "product": way.accelerator.product,
         "count": max(1, way.plan.accelerators),
         "precision": way.precision.value,
-        "purchaseUsd": _usd(way.purchase_usd),
+        "purchaseUsd": shown_usd(way.purchase_usd),
         "watts": way.watts,
         "oneSequenceTokensPerSecond": None if reached is None else round(reached.one_sequence_tokens_per_second, 1),
         "mostTokensPerSecond": None if reached is None else round(reached.most_tokens_per_second, 1),
     }
-
-
-def _usd(amount: Decimal | None) -> str | None:
-    return None if amount is None else str(cents(amount))
 
 
 def _whole(tokens: Decimal | None) -> int | None:

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from spillway.advisor.advice import Advice
-from spillway.advisor.costs import cents
+from spillway.advisor.costs import cents, shown_usd
 from spillway.advisor.prices import ListPrice
 from spillway.advisor.traffic import DAY_SECONDS, Elsewhere, Room, Traffic, alerts, capacity, elsewhere, local_usd
 from spillway.terminal import facts_table
@@ -103,11 +103,11 @@ def measured_mapping(found: Measured) -> Mapping[str, object]:
         "completionTokens": it.all.completion_tokens,
         "unmeasuredRequests": it.unmeasured,
         "unservedRequests": it.unserved,
-        "cloudUsd": str(cents(it.spent_usd)),
-        "shadowUsd": str(cents(it.shadow_usd)),
-        "localUsd": str(cents(found.local_usd)),
-        "cloudUsdPerMonth": str(cents(it.a_month(it.spent_usd))),
-        "elsewhere": [{"price": each.price.name, "usd": str(cents(each.usd))} for each in found.elsewhere],
+        "cloudUsd": shown_usd(it.spent_usd),
+        "shadowUsd": shown_usd(it.shadow_usd),
+        "localUsd": shown_usd(found.local_usd),
+        "cloudUsdPerMonth": shown_usd(it.a_month(it.spent_usd)),
+        "elsewhere": [{"price": each.price.name, "usd": shown_usd(each.usd)} for each in found.elsewhere],
         "breakEvenTokensPerDay": None if even is None else int(even),
         "alerts": list(found.alerts),
         "capacity": [

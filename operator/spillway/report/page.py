@@ -58,9 +58,7 @@ def _parts(advice: Advice, title: str, today: date, measured: Measured | None) -
     found = curves(advice)
     rows = plots(found)
     for name, draw in FIGURES.items():
-        listed = rows[name]
-        assert not isinstance(listed, float), name
-        yield draw(advice, found, listed)
+        yield draw(advice, found, rows[name])
     yield tag("h2", "Why")
     yield _reasons(advice)
     yield tag("h2", "What runs it, cheapest first")

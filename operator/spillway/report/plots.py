@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 
-from spillway.advisor.costs import cents
+from spillway.advisor.costs import shown_usd
 from spillway.advisor.curves import Curves, FormatMemory, PlaceTime, SetupCost
 from spillway.advisor.figures import Bill
 from spillway.sizing.memory import GIB
@@ -13,25 +12,24 @@ from spillway.sizing.memory import GIB
 Row = Mapping[str, object]
 
 
-def plots(found: Curves) -> Mapping[str, Sequence[Row] | float]:
-    """Each plot's rows by its name, and the memory of one accelerator."""
+def plots(found: Curves) -> Mapping[str, Sequence[Row]]:
+    """Each plot's rows by its name."""
     return {
         "byVolume": [_bill(bill) for bill in found.by_volume],
         "bySetup": [_setup(each) for each in found.by_setup],
         "byPlace": [_place(each) for each in found.by_place],
         "byFormat": [_format(each) for each in found.by_format],
-        "deviceGiB": _gib(found.device_bytes),
     }
 
 
 def _bill(bill: Bill) -> Row:
     return {
         "tokensPerMonth": bill.tokens,
-        "apiUsd": str(cents(bill.api_usd)),
+        "apiUsd": shown_usd(bill.api_usd),
         "selfHostUnits": bill.units,
-        "selfHostUsd": str(cents(bill.self_host_usd)),
+        "selfHostUsd": shown_usd(bill.self_host_usd),
         "hybridUnits": bill.hybrid_units,
-        "hybridUsd": str(cents(bill.hybrid_usd)),
+        "hybridUsd": shown_usd(bill.hybrid_usd),
     }
 
 
@@ -41,11 +39,11 @@ def _setup(each: SetupCost) -> Row:
         "setup": each.setup,
         "units": each.units,
         "rooflineUnits": each.roofline_units,
-        "hardwareUsd": None if cost is None else str(cents(cost.hardware)),
-        "powerUsd": None if cost is None else str(cents(cost.power)),
-        "peopleUsd": None if cost is None else str(cents(cost.people)),
-        "totalUsd": None if cost is None else str(cents(cost.total)),
-        "usdPerMillionTokens": _usd(each.usd_per_million),
+        "hardwareUsd": None if cost is None else shown_usd(cost.hardware),
+        "powerUsd": None if cost is None else shown_usd(cost.power),
+        "peopleUsd": None if cost is None else shown_usd(cost.people),
+        "totalUsd": None if cost is None else shown_usd(cost.total),
+        "usdPerMillionTokens": shown_usd(each.usd_per_million),
     }
 
 
@@ -64,17 +62,14 @@ def _place(each: PlaceTime) -> Row:
 def _format(each: FormatMemory) -> Row:
     return {
         "stored": each.stored,
-        "weightGiB": _gib(each.weight_bytes),
-        "engineGiB": _gib(each.engine_bytes),
-        "cacheGiB": _gib(each.cache_bytes),
-        "totalGiB": _gib(each.total_bytes),
+        "weightGiB": gib(each.weight_bytes),
+        "engineGiB": gib(each.engine_bytes),
+        "cacheGiB": gib(each.cache_bytes),
+        "totalGiB": gib(each.total_bytes),
         "accelerators": each.accelerators,
     }
 
 
-def _gib(amount: int) -> float:
+def gib(amount: int) -> float:
+    """Bytes as GiB, to two places."""
     return round(amount / GIB, 2)
-
-
-def _usd(amount: Decimal | None) -> str | None:
-    return None if amount is None else str(cents(amount))

@@ -68,12 +68,13 @@ def volume_plot(found: Figures, shown: Sequence[Bill], width: int, name: str) ->
     x = _Axis(shown[0].tokens, shown[-1].tokens, _LEFT, width - 14)
     positive = [amount for amount in dollars if amount > 0] or [1.0]
     y = _Axis(_below(min(positive)), _above(max(positive)), height - _BOTTOM, _TOP)
+    bills = _bills(found, x)
     return tag(
         "svg",
         tag("title", "Dollars a month by tokens a month", id=f"{name}-title"),
         tag("desc", _described(found), id=f"{name}-desc"),
         *_grid(x, y, height),
-        *(_path(found, line, x, y) for line in LINES),
+        *(_path(bills, line, x, y) for line in LINES),
         *_own_volume(found, x, height),
         *_crossover(found, x, y),
         role="img",
@@ -116,9 +117,13 @@ def _grid(x: _Axis, y: _Axis, height: int) -> Iterator[Markup]:
     yield tag("text", "dollars a month", x=4, y=14)
 
 
-def _path(found: Figures, line: Line, x: _Axis, y: _Axis) -> Markup:
+def _bills(found: Figures, x: _Axis) -> Sequence[Bill]:
+    """What lines are drawn of: so many volumes, evenly along the axis."""
     count = max(2, int(_POINTS_A_DECADE * (log10(x.most) - log10(x.least))))
-    bills = [found.bill(int(x.least * (x.most / x.least) ** (step / count))) for step in range(count + 1)]
+    return [found.bill(int(x.least * (x.most / x.least) ** (step / count))) for step in range(count + 1)]
+
+
+def _path(bills: Sequence[Bill], line: Line, x: _Axis, y: _Axis) -> Markup:
     corners: list[tuple[float, float]] = []
     units = line.units(bills[0])
     for bill in bills:
