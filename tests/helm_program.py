@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts" / "spillway"
 
 
-def helm(*args: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run Helm with everything that it keeps below `home`; it blocks, and the caller looks at the exit code."""
+def helm(*args: str, home: Path, tool: str = "helm") -> subprocess.CompletedProcess[str]:
+    """Run Helm 4 (`helm3`: 3), all that it keeps below `home`; it blocks, and the caller looks at the exit code."""
     own = {"HELM_CACHE_HOME": "cache", "HELM_CONFIG_HOME": "config", "HELM_DATA_HOME": "data", "HOME": ""}
     environment = {name: str(home / folder) for name, folder in own.items()}
     return subprocess.run(
-        [go_program("helm"), *args],
+        [go_program("helm", tool), *args],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -31,18 +31,22 @@ def helm(*args: str, home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def rendered(home: Path, *options: str, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def rendered(
+    home: Path, *options: str, values: dict[str, Any] | None = None, tool: str = "helm"
+) -> list[dict[str, Any]]:
     """The objects of the chart with these values; fails with Helm's words where it refuses them."""
-    done = template(home, *options, values=values)
+    done = template(home, *options, values=values, tool=tool)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def template(home: Path, *options: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+def template(
+    home: Path, *options: str, values: dict[str, Any] | None = None, tool: str = "helm"
+) -> subprocess.CompletedProcess[str]:
     """`helm template` of the chart, as release `spillway` in namespace `spillway-system`."""
     where: Sequence[str] = ["template", "spillway", str(CHART), "--namespace=spillway-system", *options]
     if values is not None:
         file = home / "values.yaml"
         file.write_text(yaml.safe_dump(values))
         where = [*where, f"--values={file}"]
-    return helm(*where, home=home)
+    return helm(*where, home=home, tool=tool)

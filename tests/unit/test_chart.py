@@ -99,6 +99,17 @@ def test_helm_lint_finds_nothing_to_say(home: Path):
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout
 
 
+def test_helm_3_makes_of_it_what_helm_4_makes(home: Path, default: Objects):
+    # Helm's Makefile links in the Kubernetes of its client library; without that, Helm 3 takes a cluster to be of 1.20.
+    kubernetes = "--kube-version=1.36.0"
+    done = helm("lint", "--strict", "--quiet", kubernetes, str(CHART), home=home, tool="helm3")
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout
+    assert by_name(rendered(home, kubernetes, tool="helm3")) == default
+    assert rendered(home, kubernetes, values=EVERY_VALUE, tool="helm3") == rendered(home, values=EVERY_VALUE)
+    refused = template(home, kubernetes, values={"crds": {"enable": False}}, tool="helm3")
+    assert (refused.returncode, "additional properties 'enable' not allowed" in refused.stderr) == (1, True)
+
+
 def test_the_defaults_are_manifests_base(default: Objects):
     wanted = {key: substance(found) for key, found in base().items() if key[0] != "Namespace"}
     got = {key: substance(found) for key, found in default.items() if key[0] not in {"ConfigMap", "Pod"}}
