@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +57,18 @@ class Audit:
                     self._offset += len(line)
                     self._count(json.loads(line))
         return Counter(self.counts)
+
+    async def silence(self, seconds: float, deadline_seconds: float = 300.0) -> float:
+        """Wait until nothing was asked for so long; the moment (of `time.monotonic`) of what was asked last."""
+        since, before = time.monotonic(), self.read()
+        deadline = since + deadline_seconds
+        while (now := time.monotonic()) - since < seconds:
+            await asyncio.sleep(0.1)
+            if (made := self.read()) != before:
+                since, before = time.monotonic(), made
+            if now > deadline:
+                raise SystemExit(f"requests still come after {deadline_seconds:.0f} s")
+        return since
 
     def _count(self, event: dict[str, object]) -> None:
         is_watch = event["verb"] == "watch"

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -27,8 +27,10 @@ from rich.table import Table
 
 from bench.audit import Audit, apiserver_options, requests, writes
 from bench.operated import USER, Operated, install
+from bench.seen import Seen
 from spillway.api.v1alpha1 import parse_deployment
 from spillway.controller.desire import Desires
+from spillway.controller.operator import LONGEST_PAUSE_SECONDS
 from spillway.controller.start import make_policy
 from spillway.render import render_namespace
 from spillway.settings import OperatorSettings
@@ -38,6 +40,8 @@ from spillway.simulator.kubeapi import KubeAPI
 NAMESPACES = 20
 CLIENTS = 20
 PAUSE_SECONDS = 0.3
+# a namespace's pass may be put off so long, the longer the slower the machine is, and a status follows it
+QUIET_SECONDS = LONGEST_PAUSE_SECONDS + 2.0
 Object = dict[str, Any]
 POLICY = make_policy(OperatorSettings())
 
@@ -141,7 +145,7 @@ async def measure_speed(api: KubeAPI, operated: Operated, objects: int, samples:
 
 async def measure_quiet(operated: Operated, audit: Audit, rest_seconds: float) -> Quiet:
     """At rest, and over a restart."""
-    await operated.calm()
+    await audit.silence(QUIET_SECONDS)
     cpu, rss, made = operated.cpu_seconds, operated.rss_mib, audit.read()
     before = made
     await asyncio.sleep(rest_seconds)
@@ -150,7 +154,7 @@ async def measure_quiet(operated: Operated, audit: Audit, rest_seconds: float) -
     await asyncio.sleep(1.0)
     before, begun = audit.read(), time.monotonic()
     await operated.start()
-    settled = await operated.calm()
+    settled = await audit.silence(QUIET_SECONDS)
     restart = audit.read() - before
     return Quiet(
         requests(rest) / rest_seconds,
@@ -163,36 +167,6 @@ async def measure_quiet(operated: Operated, audit: Audit, rest_seconds: float) -
         requests(restart),
         settled - begun,
     )
-
-
-class Seen:
-    """When a watch has first shown each Deployment, by name."""
-
-    def __init__(self, api: KubeAPI) -> None:
-        self._api = api
-        self._times: dict[str, float] = {}
-        self._news = asyncio.Condition()
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _watch(self) -> None:
-        async for event in self._api.watch("/apis/apps/v1/deployments"):
-            now = time.perf_counter()
-            async with self._news:
-                self._times.setdefault(event.object["metadata"]["name"], now)
-                self._news.notify_all()
-
-    async def when(self, name: str) -> float:
-        """The moment (of `time.perf_counter`) at which it was seen."""
-        async with asyncio.timeout(120), self._news:
-            await self._news.wait_for(lambda: name in self._times)
-        return self._times[name]
 
 
 async def latency(seen: Seen, name: str, apply: Callable[[str], Awaitable[None]]) -> float:
