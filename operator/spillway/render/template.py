@@ -1,14 +1,13 @@
-"""Templates of manifests: jinja2 over YAML, where every value is written as JSON.
+"""Templates of manifests: jinja2 over YAML, where no value is ever part of the text.
 
-JSON is YAML, so a value stands in its place as one scalar, list or mapping and cannot break out of it, whatever it
-holds. An undefined name is an error.
+A value's place in the text is taken by a token, and the value is put there after the YAML is read: it stands in its
+place as one scalar, list or mapping and cannot break out of it, whatever it holds. And text that is the same for most
+objects is read once. An undefined name is an error.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -19,36 +18,47 @@ import yaml
 Manifest = dict[str, object]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# How a token begins: what no template holds; the number of its value follows.
+_PLACE = "\0"
+_WRITTEN = "values written so far"
 
-# What YAML takes for a line break or does not take at all inside quotes; JSON allows them as they are.
-_NOT_PLAIN = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
-
-def as_json(value: object) -> str:
-    """`value` as JSON that YAML reads as the same value; raises TypeError if it is not plain data."""
+@jinja2.pass_context
+def _finalize(context: jinja2.runtime.Context, value: object) -> str:
+    """The token, as YAML, of a value that a template writes."""
     if isinstance(value, jinja2.Undefined):
-        return str(value)  # StrictUndefined raises here, with the name that is not defined
-    text = json.dumps(_plain(value), ensure_ascii=False)
-    return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+        str(value)  # StrictUndefined raises here, with the name that is not defined
+    written = context[_WRITTEN]
+    written.append(plain(value))
+    return f'"\\0{len(written) - 1}"'
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, str | int):
-        return value
-    raise TypeError(f"a template wrote {value!r}, which is not plain data")
+def plain(value: object) -> object:
+    """A copy of `value` that is nothing but mappings, lists, strings and whole numbers.
+
+    Raises:
+        TypeError: it is not plain data.
+    """
+    match value:
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case tuple() | list():
+            return [plain(item) for item in value]
+        case str():
+            return str.__str__(value)
+        case None | int():
+            return value
+        case _:
+            raise TypeError(f"a template wrote {value!r}, which is not plain data")
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    # Nothing here is HTML: as_json is the escape, and it covers every value.
+    # Nothing here is HTML, and no value is part of the text.
     return jinja2.Environment(  # noqa: S701
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
-        finalize=as_json,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -56,16 +66,27 @@ def _environment() -> jinja2.Environment:
 
 def render(template: str, **values: object) -> Manifest:
     """The manifest that `template` (a path below templates/) makes of `values`."""
-    manifest = json.loads(_parse(_environment().get_template(template).render(**values)))
+    written: list[object] = []
+    manifest = _fill(_parse(_environment().get_template(template).render(values, **{_WRITTEN: written})), written)
     assert isinstance(manifest, dict), f"{template} holds one object"
     return manifest
 
 
-# What a namespace shares is rendered at each pass and is nearly always as it was; reading its YAML is most of that.
 @lru_cache(maxsize=512)
-def _parse(text: str) -> str:
-    """YAML as JSON, which is read much faster."""
-    return json.dumps(yaml.load(text, Loader=_LOADER))  # noqa: S506 - a SafeLoader, in C where there is one
+def _parse(text: str) -> object:
+    """What the YAML holds, for reading only: the next text that is the same shares it."""
+    return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a SafeLoader, in C where there is one
+
+
+def _fill(parsed: object, written: Sequence[object]) -> object:
+    """A copy in which values stand where their tokens stood."""
+    if isinstance(parsed, dict):
+        return {_fill(key, written): _fill(item, written) for key, item in parsed.items()}
+    if isinstance(parsed, list):
+        return [_fill(item, written) for item in parsed]
+    if isinstance(parsed, str) and parsed.startswith(_PLACE):
+        return written[int(parsed[1:])]
+    return parsed
 
 
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
