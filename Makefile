@@ -33,6 +33,9 @@ E2E := PYTHONPATH=tests $(BIN)/python -m e2e
 e2e: $(READY) ## the stories on a real kind cluster (ARGS="-k spills"; KEEP=1 leaves the cluster)
 	@$(E2E) test $(ARGS)
 
+e2e-obstacle: $(READY) ## why there can be no cluster on this machine; nothing where there can be one
+	@$(E2E) obstacle
+
 kind-up: $(READY) ## a kind cluster with Spillway on it, images and all
 	@$(E2E) up
 
@@ -75,4 +78,4 @@ lock: $(READY) ## resolve requirements.lock anew, and the image's parts of it
 clean: ## remove what was made here (the cache of built binaries stays: ~/.cache/spillway)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup demo test e2e kind-up kind-down kind-demo bench-operator prove check format generate verify lock clean
+.PHONY: help setup demo test e2e e2e-obstacle kind-up kind-down kind-demo bench-operator prove check format generate verify lock clean

@@ -1,4 +1,7 @@
-"""`python -m e2e up|down|test|demo`: the cluster with Spillway on it, and what is told on it."""
+"""`python -m e2e up|down|test|demo`: the cluster with Spillway on it, and what is told on it.
+
+`python -m e2e obstacle` prints why there can be none on this machine, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ import os
 import subprocess
 import sys
 
-from e2e import cluster, demo, docker, release
+from e2e import cluster, demo, docker, precondition, release
 from e2e.images.build import build_all
 from e2e.shell import CACHE, ROOT, CommandFailed, say
 from spillway.errors import SetupError
 
-USAGE = "usage: python -m e2e up | down | demo | test [arguments of pytest]"
+USAGE = "usage: python -m e2e obstacle | up | down | demo | test [arguments of pytest]"
 
 
 def main(arguments: list[str]) -> int:
     """Do what the first argument names; the exit code."""
     match arguments:
+        case ["obstacle"]:
+            sys.stdout.write(f"{told}\n" if (told := precondition.obstacle()) else "")
         case ["up"]:
             up()
         case ["down"]:
@@ -34,6 +39,9 @@ def main(arguments: list[str]) -> int:
 
 def up() -> None:
     """Bring up what is not there yet: Docker, the cluster, the images in it, Spillway."""
+    docker.find()
+    if told := precondition.obstacle():
+        raise SetupError(f"no cluster can run here: {told}")
     CACHE.mkdir(parents=True, exist_ok=True)
     docker.start()
     images = build_all()

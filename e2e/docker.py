@@ -71,31 +71,39 @@ def find() -> None:
     """Use the Docker that `start` started, if it did and did not stop it yet."""
     if _PID.exists():
         os.environ["DOCKER_HOST"] = f"unix://{_SOCKET}"
-        os.environ["PATH"] = _environment()["PATH"]
+        os.environ["PATH"] = environment()["PATH"]
+
+
+def answers() -> bool:
+    """Whether a Docker answers this user."""
+    return attempt(_client(), "info").returncode == 0
+
+
+def environment() -> dict[str, str]:
+    """Where programs find each other: ours behind the machine's own, each with its libraries."""
+    libraries = [str(path) for path in sorted(_TOOLS.glob("usr/lib/*-linux-gnu"))]
+    ours = [f"{OWN}/usr/bin", f"{OWN}/usr/sbin", f"{_TOOLS}/usr/sbin", "/usr/sbin", "/sbin"]
+    path = os.environ["PATH"].split(":")
+    found = {"PATH": ":".join([*path, *(folder for folder in ours if folder not in path)])}
+    if libraries:
+        found["LD_LIBRARY_PATH"] = ":".join(libraries)
+        found["XTABLES_LIBDIR"] = f"{libraries[0]}/xtables"
+    return found
 
 
 def start() -> None:
-    """Make sure that Docker answers: start one from Debian's packages where none does.
-
-    Raises:
-        SetupError: there is none and it cannot be started.
-    """
-    find()
-    if _answers():
-        return
-    if registry_answers() and shutil.which("dockerd"):
-        raise SetupError("Docker does not answer: start it, or say where it is by DOCKER_HOST")
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise SetupError("there is no Docker here; root on Debian or Ubuntu can start one without installing it")
-    start_own()
-
-
-def start_own() -> None:
-    """Start a Docker of our own, with a socket of its own and without the bridge that every Docker makes first.
+    """Make sure that Docker answers: start one of our own where none does.
 
     Raises:
         SetupError: it does not start.
     """
+    find()
+    if not answers():
+        start_own()
+
+
+def fetch() -> None:
+    """Unpack Docker from Debian's packages, and of what it needs what this machine lacks. Nothing is installed."""
     CACHE.mkdir(parents=True, exist_ok=True)
     if not (OWN / "usr/sbin/dockerd").exists():
         say("unpacking Docker from Debian's packages")
@@ -105,8 +113,17 @@ def start_own() -> None:
         # Debian makes these names when the package is installed; what runs under them goes by its own name.
         for name in _IPTABLES:
             (_TOOLS / "usr/sbin" / name).symlink_to("xtables-nft-multi")
+
+
+def start_own() -> None:
+    """Start a Docker of our own, with a socket of its own and without the bridge that every Docker makes first.
+
+    Raises:
+        SetupError: it does not start.
+    """
+    fetch()
     say("starting Docker")
-    _FIREWALL.write_text(attempt("iptables-save", env=_environment()).stdout)
+    _FIREWALL.write_text(attempt("iptables-save", env=environment()).stdout)
     places = ["--host", f"unix://{_SOCKET}", "--pidfile", str(_PID), "--data-root", str(CACHE / "docker-data")]
     with (CACHE / "dockerd.log").open("ab") as log:
         process = subprocess.Popen(
@@ -114,13 +131,13 @@ def start_own() -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **_environment()},
+            env={**os.environ, **environment()},
             start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS
     while True:
         find()
-        if _PID.exists() and _answers():
+        if _PID.exists() and answers():
             return
         if process.poll() is not None or time.monotonic() > deadline:
             tail = (CACHE / "dockerd.log").read_text(errors="replace")[-2000:]
@@ -137,15 +154,11 @@ def stop() -> None:
     attempt(_client(), "network", "rm", "kind")
     _end(int(_PID.read_text()))
     if _FIREWALL.exists():
-        attempt("iptables-restore", stdin=_FIREWALL.read_text(), env=_environment())
+        attempt("iptables-restore", stdin=_FIREWALL.read_text(), env=environment())
         _FIREWALL.unlink()
     for left in (_PID, _SOCKET):
         left.unlink(missing_ok=True)
     shutil.rmtree(_STATE, ignore_errors=True)
-
-
-def _answers() -> bool:
-    return attempt(_client(), "info").returncode == 0
 
 
 def _end(pid: int) -> None:
@@ -160,19 +173,8 @@ def _end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _environment() -> dict[str, str]:
-    libraries = [str(path) for path in sorted(_TOOLS.glob("usr/lib/*-linux-gnu"))]
-    ours = [f"{OWN}/usr/bin", f"{OWN}/usr/sbin", f"{_TOOLS}/usr/sbin", "/usr/sbin", "/sbin"]
-    path = os.environ["PATH"].split(":")
-    environment = {"PATH": ":".join([*path, *(folder for folder in ours if folder not in path)])}
-    if libraries:
-        environment["LD_LIBRARY_PATH"] = ":".join(libraries)
-        environment["XTABLES_LIBDIR"] = f"{libraries[0]}/xtables"
-    return environment
-
-
 def _found(program: str) -> str | None:
-    return shutil.which(program, path=_environment()["PATH"])
+    return shutil.which(program, path=environment()["PATH"])
 
 
 def _client() -> str:
