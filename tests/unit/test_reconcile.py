@@ -114,6 +114,7 @@ async def test_it_is_ready_once_engine_and_gateway_answer():
     await it.reconcile(CHAT)
     assert condition(cluster, "Ready") == "False GatewayNotReady"
     cluster.report(GATEWAY, **answering)
+    it.forget_gateway("team")
     assert await it.reconcile_namespace("team") == (CHAT,)
     await it.reconcile(CHAT)
     assert condition(cluster, "Ready") == "True Ready"
@@ -284,6 +285,56 @@ async def test_a_namespaces_models_share_one_gateway_and_the_last_takes_it_along
     del cluster.objects[OBJECT]
     await it.reconcile_namespace("team")
     assert [ref for ref in cluster.objects if ref.namespace] == []
+
+
+async def test_a_gateway_of_which_nothing_changed_is_not_read_again_until_it_is_to_be_forgotten():
+    cluster = MemoryCluster(namespace(), deployment())
+    it = await settle(cluster)
+    del cluster.objects[GATEWAY]
+    cluster.put(deployment("second"))
+    before = cluster.reads
+    await it.reconcile_namespace("team")
+    assert (cluster.writes, cluster.reads - before) == ([], 1)
+    it.forget_gateway("team")
+    await it.reconcile_namespace("team")
+    assert GATEWAY in cluster.objects
+
+
+async def test_what_a_gateways_pass_has_read_before_it_was_to_be_forgotten_is_read_again():
+    cluster = MemoryCluster(namespace(), deployment())
+    it = reconciler(cluster)
+    applied, first = cluster.apply, []
+
+    async def apply(obj):
+        if not first:  # the others are read already
+            first.append(obj)
+            it.forget_gateway("team")
+        return await applied(obj)
+
+    cluster.apply = apply
+    await it.reconcile_namespace("team")
+    del cluster.objects[GATEWAY]
+    await it.reconcile_namespace("team")
+    assert GATEWAY in cluster.objects
+
+
+async def test_a_gateways_pass_that_failed_half_way_is_begun_anew_for_what_was_there_before():
+    cluster = MemoryCluster(namespace(), deployment())
+    it = await settle(cluster)
+    cluster.put(deployment("second", key="other"))
+    applied = cluster.apply
+
+    async def refuse(obj):
+        await applied(obj)
+        raise Unreachable("cut")
+
+    cluster.apply = refuse
+    with pytest.raises(Unreachable):
+        await it.reconcile_namespace("team")
+    cluster.apply = applied
+    del cluster.objects[Ref("LLMDeployment", "team", "second")]
+    await it.reconcile_namespace("team")
+    assert "openai/other" not in str(cluster.objects[GATEWAY]["spec"])
 
 
 async def test_a_namespace_whose_models_cannot_be_read_keeps_its_gateway():

@@ -94,6 +94,7 @@ class Operator:
         for key in snapshot.keys:
             self._objects.add(key)
         for namespace in snapshot.namespaces:
+            self._reconciler.forget_gateway(namespace)
             self._namespaces.add(namespace)
 
     def object_seen(self, body: Mapping[str, object]) -> None:
@@ -134,6 +135,7 @@ class Operator:
                 Key(ref.namespace, owner), LEDGER_DELAY_SECONDS if ref.kind == "LLMLedger" else CHILD_DELAY_SECONDS
             )
         elif ref.name == GATEWAY_NAME:
+            self._reconciler.forget_gateway(ref.namespace)
             self._want_namespace(ref.namespace)
 
     def namespace_seen(self, name: str, ceiling: str | None) -> None:
@@ -147,6 +149,7 @@ class Operator:
     def namespace_deleted(self, name: str) -> None:
         """A namespace is gone, and everything in it."""
         self._ceilings.pop(name, None)
+        self._reconciler.forget_gateway(name)
 
     def _want(self, key: Key, delay_seconds: float = 0.0) -> None:
         self._reconciler.snapshot.forget(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -68,6 +69,14 @@ class ReaderAndWriter(Reader, Writer, Protocol):
     """What the recipes need of a cluster."""
 
 
+@dataclass(slots=True)
+class _Gateway:
+    """To what a namespace's gateway was brought, and what is there of it; `desired` is None before that is done."""
+
+    desired: tuple[Object, ...] | None = None
+    found: tuple[Object, ...] = ()
+
+
 class Reconciler:
     """Carries out the recipes on one cluster; what it remembers between passes only saves work."""
 
@@ -80,6 +89,7 @@ class Reconciler:
         self._observer = Observer(cluster, surroundings)
         self._written: dict[str, str] = {}
         self._new: dict[Key, Object] = {}
+        self._gateways: dict[str, _Gateway] = {}
         self.snapshot = Snapshot({}, {})
 
     def announce(self, key: Key, body: Object | None) -> None:
@@ -97,6 +107,13 @@ class Reconciler:
     def forget(self, body: Mapping[str, object]) -> None:
         """An object is gone."""
         self._written.pop(text_at(body, "metadata", "uid"), None)
+
+    def forget_gateway(self, namespace: str) -> None:
+        """Something of a namespace's gateway may be other than we left it: the next pass looks.
+
+        Whatever a pass that is under way finds is forgotten with it: it may have looked too early.
+        """
+        self._gateways.pop(namespace, None)
 
     async def reconcile(self, key: Key) -> bool:
         """Bring one LLMDeployment's children and status to what its spec says; nothing is written when nothing differs.
@@ -139,27 +156,36 @@ class Reconciler:
     async def reconcile_namespace(self, namespace: str) -> tuple[Key, ...]:
         """Bring the gateway that a namespace's LLMDeployments share to what they need; the last one takes it along.
 
+        Most of what happens to objects changes nothing of it: then it is not read again, unless it was to be forgotten.
         Returns the objects whose status says something else of the gateway than is true now.
 
         Raises:
             ClusterError: as `reconcile` does.
         """
-        bodies, ceiling, servers, observed = await asyncio.gather(
+        known = self._gateways.setdefault(namespace, _Gateway())
+        bodies, ceiling, servers = await asyncio.gather(
             self._cluster.list("LLMDeployment", namespace),
             self._surroundings.ceiling(namespace),
             self._surroundings.api_servers(),
-            self._cluster.list_owned(GATEWAY_KINDS, namespace, GATEWAY_LABELS),
         )
         wanted = [body for body in bodies if at(body, "metadata", "deletionTimestamp") is None]
         deployments = readable(wanted)
         if wanted and not deployments:
             return ()  # whatever they need of a gateway cannot be read: what is there stays as it is
         desired = render_namespace(namespace, deployments, self._policy.render, servers)
+        if known.desired != desired:
+            known.desired = None  # a pass that fails half way leaves neither
+            known.found = await self._bring_gateway(namespace, desired)
+            known.desired = desired
+        return _misinformed(wanted, known.found, self._policy.may_leave(deployments, ceiling))
+
+    async def _bring_gateway(self, namespace: str, desired: tuple[Object, ...]) -> tuple[Object, ...]:
+        observed = await self._cluster.list_owned(GATEWAY_KINDS, namespace, GATEWAY_LABELS)
         shared, refusal = await self._apply_all(desired, observed)
         if refusal is not None:
             raise refusal
         await self._prune(desired, observed)
-        return _misinformed(wanted, shared, self._policy.may_leave(deployments, ceiling))
+        return shared
 
     def _is_settled(self, key: Key, observed: Observed) -> bool:
         """Whether a pass that found this would write nothing."""

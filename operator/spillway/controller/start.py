@@ -41,6 +41,7 @@ def make_policy(settings: OperatorSettings) -> Policy:
         profiles=_profiles(settings),
         render=RenderSettings(
             image=settings.image,
+            namespaced=bool(settings.namespaces),
             gateway_replicas=settings.gateway_replicas,
             hub_endpoint=settings.hub_endpoint,
             s3_endpoint=settings.s3_endpoint,
