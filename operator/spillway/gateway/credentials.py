@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from spillway.errors import CredentialMissing
+from spillway.gateway.stamps import Stamp, stamp_of
 from spillway.routing.facts import KeyRef, Target
 
 T = TypeVar("T")
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Read(Generic[T]):
-    stamp: tuple[int, int, int]
+    stamp: Stamp
     value: T
 
 
@@ -46,7 +47,7 @@ class Credentials:
             return self._given[target.credential]
         path = _inside(self._credentials_dir, target.credential)
         where = f"key {target.credential.key!r} of Secret {target.credential.name!r}"
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if stamp is None:
             raise CredentialMissing("SecretNotFound", f"{where} is not mounted: there is no {path}")
         known = self._keys.get(path)
@@ -72,7 +73,7 @@ class Credentials:
             return self._public
         path = _inside(self._ca_dir, target.ca_bundle)
         where = f"key {target.ca_bundle.key!r} of ConfigMap {target.ca_bundle.name!r}"
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if stamp is None:
             raise CredentialMissing("CABundleNotFound", f"{where} is not mounted: there is no {path}")
         known = self._contexts.get(path)
@@ -86,15 +87,6 @@ def _inside(directory: Path, ref: KeyRef) -> Path:
     if ".." in path.parts:
         raise CredentialMissing("InvalidReference", f"{ref.name}/{ref.key} is not a name")
     return path
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    # The kubelet swaps a symbolic link to a new directory, so the inode changes even when size and time do not.
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read_key(path: Path, where: str) -> str:

@@ -12,13 +12,14 @@ import structlog
 from spillway.api.documents import deployments_in
 from spillway.api.v1alpha1 import LLMDeployment
 from spillway.errors import InvalidSetting, SpillwayError
+from spillway.gateway.stamps import Stamp, stamp_of
 
 LOOK_EVERY_SECONDS: Final = 0.5
 """The least change of a file's time that all file systems tell is far below; nobody edits faster."""
 
 _log: Final = structlog.get_logger("spillway.gateway.files")
 
-Stamps = tuple[tuple[int, int, int] | None, ...]
+Stamps = tuple[Stamp | None, ...]
 
 
 def read_files(paths: Sequence[Path], namespace: str) -> tuple[LLMDeployment, ...]:
@@ -71,13 +72,5 @@ async def follow_files(
 
 
 def stamps(paths: Sequence[Path]) -> Stamps:
-    """What changes when a file is written or replaced; None while there is none."""
-    return tuple(_stamp(path) for path in paths)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    """What changes when one of the files is written or replaced."""
+    return tuple(stamp_of(path) for path in paths)
