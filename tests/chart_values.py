@@ -8,7 +8,6 @@ EVERY_VALUE: dict[str, Any] = {
     "image": {"repository": "registry.example/spillway", "tag": "1.2.3", "digest": "", "pullPolicy": "Always"},
     "imagePullSecrets": [{"name": "registry"}],
     "crds": {"enabled": True, "keep": False},
-    "clusterRoles": {"create": False},
     "watchNamespaces": ["team-a", "team-b"],
     "models": {"hubEndpoint": "https://hub.example.org", "s3Endpoint": "http://minio.storage:9000"},
     "egress": {

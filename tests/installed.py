@@ -10,14 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from operator_process import KINDS, OperatorProcess, until
-from spillway.errors import Unreachable
+from spillway.errors import Forbidden, Unreachable
 from spillway.simulator.controlplane import ControlPlane
 from spillway.simulator.kubeapi import KubeAPI
 
 OPERATOR = "system:serviceaccount:spillway-system:spillway-operator"
 MONITORING = "/apis/monitoring.coreos.com/v1"
 NOBODY = "system:serviceaccount:spillway-system:nobody"
+# What a gateway may do in its own namespace, and it works with.
+GATEWAY_RIGHTS = {
+    "llmdeployments.spillway.dev": "get list watch",
+    "llmledgers.spillway.dev": "get list watch",
+    "llmledgers.spillway.dev/status": "get patch update",
+    "pods": "get list watch",
+    "namespaces": "get",
+}
 RIGHT = re.compile(r"^(\S*) +\[(.*?)\] +\[(.*?)\] +\[(.*?)\]$")
 
 
@@ -66,7 +76,7 @@ def _is_too_much(right: Right) -> bool:
     if "*" in right.resource + right.urls or verbs & {"*", "escalate", "impersonate"}:
         return True
     if "bind" in verbs:
-        return (resource, right.names) != ("clusterroles", "spillway-gateway")
+        return (resource, right.names) not in {("clusterroles", "spillway-gateway"), ("roles", "spillway-gateway")}
     if resource in {"pods", "nodes", "roles", "clusterroles", "clusterrolebindings", "namespaces"}:
         return not verbs <= {"get", "list", "watch"}
     return resource == "secrets" or resource.startswith("pods/")
@@ -154,8 +164,45 @@ async def is_served(api: KubeAPI, namespace: str) -> bool:
         for prefix, name in (
             ("/apis/apps/v1", "deployments/chat-engine"),
             ("/apis/apps/v1", "deployments/spillway-gateway"),
-            ("/apis/rbac.authorization.k8s.io/v1", "rolebindings/spillway-gateway"),
             (KINDS, "llmledgers/chat"),
         )
     ]
-    return all(made) and bool((found or {}).get("status", {}).get("conditions"))
+    return all(made) and bool(await gateway_bindings(api, namespace)) and bool((found or {}).get("status"))
+
+
+async def gateway_bindings(api: KubeAPI, namespace: str) -> list[tuple[str, str, str]]:
+    """Each binding of the namespace's gateway: its name, and the kind and name of the role."""
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
+    found = await api.list(path, labels="app.kubernetes.io/instance=spillway-gateway")
+    return [(one["metadata"]["name"], one["roleRef"]["kind"], one["roleRef"]["name"]) for one in found]
+
+
+async def clusterroles_of_ours(api: KubeAPI) -> list[str]:
+    """The names of Spillway's ClusterRoles and of their bindings for the whole cluster."""
+    path = "/apis/rbac.authorization.k8s.io/v1"
+    return [
+        one["metadata"]["name"]
+        for kind in ("clusterroles", "clusterrolebindings")
+        for one in await api.list(f"{path}/{kind}", labels="app.kubernetes.io/name=spillway")
+    ]
+
+
+async def gateway_is_at_home_in(plane: ControlPlane, api: KubeAPI, namespace: str, *others: str) -> None:
+    """Of a namespace that has the gateway's role as a Role: it has its rights there, and none in the others."""
+    assert await gateway_bindings(api, namespace) == [("spillway-gateway-namespaced", "Role", "spillway-gateway")]
+    account = f"system:serviceaccount:{namespace}:spillway-gateway"
+
+    async def granted() -> bool:
+        found = await rights(plane, account, namespace)
+        return {right.resource: " ".join(right.verbs) for right in found} == GATEWAY_RIGHTS
+
+    await until("the gateway has its rights", granted)
+    for other in others:
+        assert await rights(plane, account, other) == set()
+    token = plane.kubectl("create", "token", "spillway-gateway", f"--namespace={namespace}").stdout.strip()
+    async with KubeAPI(plane.server, ca_file=plane.ca_file, token=token) as gateway:
+        for path in ("", "/pods"):
+            assert await gateway.find(f"/api/v1/namespaces/{namespace}{path}") is not None
+            for other in others:
+                with pytest.raises(Forbidden):
+                    await gateway.find(f"/api/v1/namespaces/{other}{path}")

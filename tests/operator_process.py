@@ -1,4 +1,4 @@
-"""The operator as its own process, with the rights of `manifests/base` alone, for tests against a real API server."""
+"""The operator as its own process, with the rights of an installed one, for tests against a real API server."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from spillway.simulator.kubeapi import KubeAPI
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "manifests" / "base"
+ROLES = ROOT / "manifests" / "overlays" / "namespaced" / "namespace"
 KINDS = "/apis/spillway.dev/v1alpha1"
 APPLIES = re.compile(r'apiserver_request_total\{[^}]*verb="APPLY"[^}]*\} (\S+)')
 
@@ -33,12 +34,19 @@ async def until(what: str, holds: Callable[[], Awaitable[object]], seconds: floa
     return found
 
 
-async def install(api: KubeAPI) -> None:
-    """Our kinds and the roles of `manifests/base`; what is there already stays."""
+async def install(api: KubeAPI, namespace: str = "") -> None:
+    """Our kinds and the roles of `manifests/base`; what is there already stays.
+
+    In the namespace also the Roles of `manifests/overlays/namespaced`, for an operator that is told to serve just that.
+    """
     for kind in crd.KINDS:
         await api.apply(crd.render_crd(kind))
     for name in ("namespace", "operator-rbac", "gateway-rbac"):
         for document in yaml.safe_load_all((BASE / f"{name}.yaml").read_text()):
+            await api.apply(document)
+    for name in ("roles", "rolebinding") if namespace else ():
+        for document in yaml.safe_load_all((ROLES / f"{name}.yaml").read_text()):
+            document["metadata"]["namespace"] = namespace
             await api.apply(document)
     await until("our kinds are served", lambda: _served(api))
 

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from textwrap import indent
+from textwrap import dedent, indent
 
 import routing_page
 import yaml
@@ -19,7 +19,17 @@ CHART = Path("charts/spillway")
 PAGES = {Path("docs/when-to-self-host.md"): BLOCKS, Path("docs/routing.md"): routing_page.BLOCKS}
 ARGOCD = Path("manifests/argocd")
 MONITORING = Path("manifests/overlays/monitoring")
+NAMESPACED = Path("manifests/overlays/namespaced/namespace")
 RBAC = ("operator", "gateway", "people")
+ROLE = """---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {name}
+  labels:
+{labels}rules:
+{rules}
+"""
 ROW = "| `{key}` | `{default}` | {text} |"
 TABLE = """<!-- From values.yaml by `make generate`. -->
 
@@ -81,6 +91,8 @@ def main(below: Path) -> None:
     (below / ARGOCD).mkdir(parents=True, exist_ok=True)
     script = indent((ROOT / ARGOCD / "health.lua").read_text(), "    ")
     (below / ARGOCD / "argocd-cm.yaml").write_text(ARGOCD_CM.format(script=script))
+    (below / NAMESPACED).mkdir(parents=True, exist_ok=True)
+    (below / NAMESPACED / "roles.yaml").write_text("".join(namespace_roles()))
     (below / MONITORING).mkdir(parents=True, exist_ok=True)
     (below / MONITORING / "rules.yaml").write_text(RULES.format(rules=indent(chart_file("rules.yaml"), "  ")))
     (below / MONITORING / "dashboard.json").write_text(chart_file("dashboard.json"))
@@ -108,15 +120,29 @@ def chart_crd(text: str) -> str:
     return CRD.format(body=body.replace("\nmetadata:\n", CRD_METADATA, 1))
 
 
-def chart_rules() -> Iterator[str]:
-    """The rules of each ClusterRole of manifests/base, comments and all, as a named template."""
-    yield "{{/* Copied from manifests/base by `make generate`; do not edit. */}}"
+def cluster_roles() -> Iterator[tuple[str, Mapping[str, str], str]]:
+    """Each ClusterRole of manifests/base: its name, its labels, and its rules as they are written, comments and all."""
     for part in RBAC:
         for document in (ROOT / f"manifests/base/{part}-rbac.yaml").read_text().split("\n---\n"):
             if "\nkind: ClusterRole\n" in f"\n{document}":
-                name = yaml.safe_load(document)["metadata"]["name"]
-                rules = "\n".join(line.removeprefix("  ") for line in document.partition("\nrules:\n")[2].splitlines())
-                yield f'{{{{- define "spillway.rules.{name}" -}}}}\n{rules}\n{{{{- end }}}}\n'
+                metadata = yaml.safe_load(document)["metadata"]
+                yield metadata["name"], metadata["labels"], document.partition("\nrules:\n")[2].rstrip("\n")
+
+
+def chart_rules() -> Iterator[str]:
+    """The rules of each ClusterRole as a named template."""
+    yield "{{/* Copied from manifests/base by `make generate`; do not edit. */}}"
+    for name, _, rules in cluster_roles():
+        yield f'{{{{- define "spillway.rules.{name}" -}}}}\n{dedent(rules)}\n{{{{- end }}}}\n'
+
+
+def namespace_roles() -> Iterator[str]:
+    """The same as Roles of one namespace, without what no Role can give and without what gathers ClusterRoles."""
+    yield "# The ClusterRoles of manifests/base as Roles of one namespace, by `make generate`; do not edit.\n"
+    for name, labels, rules in cluster_roles():
+        if name != "spillway-operator-cluster":
+            own = "".join(f"    {key}: {value}\n" for key, value in labels.items() if "aggregate-to" not in key)
+            yield ROLE.format(name=name, labels=own, rules=rules.replace("[clusterroles]", "[roles]"))
 
 
 def value_rows() -> Iterator[str]:

@@ -73,8 +73,8 @@ async def operator(
     tmp_path: Path,
     operator_environment: Mapping[str, str],
 ) -> AsyncIterator[OperatorProcess]:
-    """A running operator of the test's namespace, with the rights of `manifests/base` alone."""
-    await install(api)
+    """A running operator of the test's namespace, with the rights of an installed one alone."""
+    await install(api, namespace)
     process = OperatorProcess(control_plane, tmp_path, f"--namespaces={namespace}", environment=operator_environment)
     await process.start()
     yield process

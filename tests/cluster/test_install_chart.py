@@ -16,6 +16,9 @@ from installed import (
     MONITORING,
     OPERATOR,
     apply_object,
+    clusterroles_of_ours,
+    gateway_bindings,
+    gateway_is_at_home_in,
     is_served,
     kinds_are_served,
     kubectl,
@@ -109,32 +112,56 @@ async def test_installed_for_one_namespace_it_can_do_nothing_in_another(
         assert too_much(await rights_at_work(plane, "team-a")) == []
         for namespace in ("team-b", "spillway-system", "kube-system"):
             assert await rights(plane, OPERATOR, namespace) == set()
+        assert await clusterroles_of_ours(api) == []
         async with operator_at_work(plane, tmp_path, *await settings(api, tmp_path)):
             await apply_object(api, "team-b")
             await apply_object(api, "team-a")
             await until("the object is served", lambda: is_served(api, "team-a"))
+            await gateway_is_at_home_in(plane, api, "team-a", "team-b", "spillway-system")
             left_alone = await api.get(f"{KINDS}/namespaces/team-b/llmdeployments/chat")
             assert "status" not in left_alone
         for namespace in ("team-a", "team-b"):
             await api.delete(f"{KINDS}/namespaces/{namespace}/llmdeployments/chat")
 
 
-async def test_upgraded_to_a_list_of_namespaces_it_loses_its_rights_in_all_others(
+async def test_upgraded_to_a_list_of_namespaces_it_loses_its_rights_in_all_others_and_binds_roles(
     plane: ControlPlane, api: KubeAPI, tmp_path: Path
 ):
     await make_namespace(api, "team-a")
     await make_namespace(api, "team-b")
-    async with release(plane, api, tmp_path):
-        await rights_at_work(plane, "team-b")
-        where = ("--namespace=spillway-system", f"--kubeconfig={plane.kubeconfig}", "--set=watchNamespaces={team-a}")
+
+    async def upgrade(value: str) -> None:
+        where = (
+            "--namespace=spillway-system",
+            f"--kubeconfig={plane.kubeconfig}",
+            f"--set-json=watchNamespaces={value}",
+        )
         done = await asyncio.to_thread(helm, "upgrade", "spillway", str(CHART), *where, home=tmp_path)
         assert done.returncode == 0, done.stderr
         await rights_at_work(plane, "team-a")
 
-        async def has_none() -> bool:
-            return await rights(plane, OPERATOR, "team-b") == set()
+    async def binds(*wanted: str) -> None:
+        """The operator, as it is installed now, binds just this for the gateway."""
 
+        async def bound() -> bool:
+            return await gateway_bindings(api, "team-a") == [(*wanted, "spillway-gateway")]
+
+        async with operator_at_work(plane, tmp_path, *await settings(api, tmp_path)):
+            await until(f"the gateway's binding is {wanted}", bound)
+
+    async def has_none() -> bool:
+        return await rights(plane, OPERATOR, "team-b") == set()
+
+    async with release(plane, api, tmp_path):
+        await rights_at_work(plane, "team-b")
+        await apply_object(api, "team-a")
+        await binds("spillway-gateway", "ClusterRole")
+        await upgrade('["team-a"]')
         await until("it has no right in another namespace", has_none)
+        await binds("spillway-gateway-namespaced", "Role")
+        await upgrade("[]")
+        await binds("spillway-gateway", "ClusterRole")
+        await api.delete(f"{KINDS}/namespaces/team-a/llmdeployments/chat")
 
 
 async def test_what_any_value_comes_to_is_accepted_to_the_last_field(plane: ControlPlane, api: KubeAPI, tmp_path: Path):

@@ -13,7 +13,8 @@ from helm_program import ROOT
 from installed import (
     OPERATOR,
     apply_object,
-    is_served,
+    clusterroles_of_ours,
+    gateway_is_at_home_in,
     kinds_are_served,
     kubectl,
     make_namespace,
@@ -24,9 +25,10 @@ from installed import (
     rights_at_work,
     too_much,
 )
-from operator_process import until
+from llm_deployments import LLMDeployments
 from spillway.simulator.controlplane import ControlPlane
 from spillway.simulator.kubeapi import KubeAPI
+from spillway.simulator.node import GpuNode
 
 pytestmark = pytest.mark.cluster
 
@@ -80,6 +82,12 @@ async def test_the_namespaced_overlay_serves_its_namespace_and_can_do_nothing_in
         assert too_much(await rights_at_work(own_plane, "team-a")) == []
         for namespace in ("team-b", "spillway-system"):
             assert await rights(own_plane, OPERATOR, namespace) == set()
-        async with operator_at_work(own_plane, tmp_path, "--namespaces=team-a"):
+        assert await clusterroles_of_ours(own_api) == []
+        soon = {"SPILLWAY_SIMULATED_LOAD_SECONDS": "1"}
+        async with (
+            GpuNode(own_api, name="gpu", engine_env=soon),
+            operator_at_work(own_plane, tmp_path, "--namespaces=team-a"),
+        ):
             await apply_object(own_api, "team-a")
-            await until("the object is served", lambda: is_served(own_api, "team-a"))
+            await LLMDeployments(own_api, "team-a").ready("chat")
+            await gateway_is_at_home_in(own_plane, own_api, "team-a", "team-b", "spillway-system")

@@ -21,7 +21,7 @@ CHILDREN = {
     "services": ["chat", "chat-engine", "spillway-gateway"],
     "llmledgers": ["chat"],
     "serviceaccounts": ["default", "spillway-gateway"],
-    "rolebindings": ["spillway-gateway"],
+    "rolebindings": ["spillway-gateway-namespaced", "spillway-operator"],
 }
 # An object made by the test, and its status by the operator.
 THE_LATER_ONE = 2
@@ -34,8 +34,8 @@ PREFIX = {
 
 
 @pytest.fixture
-async def kinds(api: KubeAPI) -> None:
-    await install(api)
+async def kinds(api: KubeAPI, namespace: str) -> None:
+    await install(api, namespace)
 
 
 class Team:
@@ -234,7 +234,8 @@ async def test_deletion_leaves_nothing(operator, team):
     await team.apply()
     await until("all children", team.has)
     await team.api.delete(team.path("llmdeployments", "chat"))
-    gone = {resource: [] for resource in CHILDREN} | {"serviceaccounts": ["default"]}
+    installed = {"serviceaccounts": ["default"], "rolebindings": ["spillway-operator"]}
+    gone = {resource: [] for resource in CHILDREN} | installed
     # the garbage collector looks for new kinds every 30 s
     await until("nothing is left", lambda: team.has(gone), seconds=90)
     assert await team.names("llmdeployments") == []

@@ -93,7 +93,7 @@ def _holds(wanted, live):
 
 
 async def test_killed_on_any_schedule_it_converges_to_what_is_asked(control_plane, api, namespace, tmp_path):
-    await install(api)
+    await install(api, namespace)
     operator = OperatorProcess(control_plane, tmp_path, f"--namespaces={namespace}")
     await operator.start()
     run, deadline = Run(api, namespace, operator), time.monotonic() + AT_MOST_SECONDS

@@ -207,20 +207,30 @@ def test_other_profiles_start_a_new_pod(home: Path, default: Objects):
     assert pod(changed) != pod(default)
 
 
-def test_for_listed_namespaces_its_rights_are_roles_in_them_alone(home: Path):
+def test_for_listed_namespaces_it_is_the_namespaced_overlay_in_each_and_has_no_clusterrole(home: Path):
+    files = [ROOT / "manifests/overlays/namespaced/namespace" / f"{name}.yaml" for name in ("roles", "rolebinding")]
+    overlay = [document for file in files for document in yaml.safe_load_all(file.read_text())]
     documents = rendered(home, "--set=watchNamespaces={team-a,team-b}")
-    bound = [
-        (document["kind"], document["metadata"]["namespace"], document["metadata"]["name"])
-        for document in documents
-        if document["kind"].endswith(("Role", "Binding")) and document["metadata"].get("namespace")
-    ]
-    assert sorted(bound) == [
-        (kind, team, "spillway-operator") for kind in ("Role", "RoleBinding") for team in ("team-a", "team-b")
-    ]
-    cluster = {document["metadata"]["name"] for document in documents if document["kind"].startswith("ClusterRole")}
-    assert cluster == {"spillway-gateway", "spillway-view", "spillway-edit"}
-    rules = base()["ClusterRole", "spillway-operator"]["rules"]
-    assert [document["rules"] for document in documents if document["kind"] == "Role"] == [rules, rules]
+    for team in ("team-a", "team-b"):
+        own = [document for document in documents if document["metadata"].get("namespace") == team]
+        assert without_metadata(own) == without_metadata(overlay)
+    assert [document["kind"] for document in documents if document["kind"].startswith("ClusterRole")] == []
+
+
+def without_metadata(documents: list[dict[str, Any]]) -> Objects:
+    return {key: {**found, "metadata": None} for key, found in by_name(documents).items()}
+
+
+def test_a_role_gives_what_the_clusterrole_gives_and_binds_a_role(home: Path):
+    cluster, names = base(), ("spillway-operator", "spillway-gateway", "spillway-view", "spillway-edit")
+    roles = by_name(rendered(home, "--set=watchNamespaces={team-a}"))
+    for name in names:
+        rules = copy.deepcopy(cluster["ClusterRole", name]["rules"])
+        for rule in rules:
+            if rule["verbs"] == ["bind"]:
+                assert (rule["resources"], rule["resourceNames"]) == (["clusterroles"], ["spillway-gateway"])
+                rule["resources"] = ["roles"]
+        assert roles["Role", name]["rules"] == rules
 
 
 REFUSED = (

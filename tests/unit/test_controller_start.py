@@ -8,7 +8,7 @@ from typing import NoReturn
 import kopf
 import pytest
 
-from spillway.controller.start import _watch
+from spillway.controller.start import _watch, make_policy
 from spillway.settings import OperatorSettings
 
 
@@ -26,3 +26,8 @@ async def test_it_starts_as_a_user_that_has_no_name(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("kopf._core.reactor.running.spawn_tasks", begin)
     with pytest.raises(Begun, match="spillway-operator"):
         await _watch(kopf.Memo(), OperatorSettings(health_port=0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("namespaces", "namespaced"), [((), False), (("team-a",), True)])
+def test_with_listed_namespaces_gateways_get_roles_of_theirs(namespaces: tuple[str, ...], namespaced: bool):
+    assert make_policy(OperatorSettings(namespaces=namespaces)).render.namespaced == namespaced

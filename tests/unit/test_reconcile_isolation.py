@@ -1,7 +1,8 @@
-"""The policies that the recipes keep: with the API servers' addresses, and gone with the last object."""
+"""What the recipes keep of a namespace's gateway and take away: policies, and the binding of its role."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from memory_cluster import MemoryCluster
@@ -43,8 +44,8 @@ def endpoints(*addresses, port=6443):
     }
 
 
-def reconciler(cluster):
-    return Reconciler(cluster, POLICY, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC), around(cluster))
+def reconciler(cluster, policy=POLICY):
+    return Reconciler(cluster, policy, lambda: dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC), around(cluster))
 
 
 def around(cluster):
@@ -80,6 +81,20 @@ async def test_engines_that_no_longer_fetch_take_the_way_out_along_and_the_last_
     await cluster.delete(Ref("LLMDeployment", "team", "chat"))
     await reconciler(cluster).reconcile_namespace("team")
     assert cluster.of_kind("NetworkPolicy") == []
+
+
+async def test_told_to_serve_listed_namespaces_it_binds_their_role_and_unbinds_the_clusters_and_back():
+    namespaced = dataclasses.replace(POLICY, render=RenderSettings(image="spillway:test", namespaced=True))
+    cluster = MemoryCluster(deployment())
+    await reconciler(cluster).reconcile_namespace("team")
+    assert cluster.of_kind("RoleBinding") == ["spillway-gateway"]
+    for policy, new, old in (
+        (namespaced, "spillway-gateway-namespaced", "spillway-gateway"),
+        (POLICY, "spillway-gateway", "spillway-gateway-namespaced"),
+    ):
+        cluster.writes.clear()
+        await reconciler(cluster, policy).reconcile_namespace("team")
+        assert cluster.writes == [("apply", "RoleBinding", new), ("delete", "RoleBinding", old)]
 
 
 async def test_addresses_are_none_without_the_right_to_read_them_or_anything_to_read():

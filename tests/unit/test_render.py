@@ -212,6 +212,20 @@ def test_what_belongs_to_the_namespace_is_owned_by_nobody():
     assert render_namespace("models", [], SETTINGS) == ()
 
 
+def test_the_gateways_role_is_a_clusterrole_or_where_namespaces_are_listed_one_of_the_namespace():
+    bindings = {}
+    for namespaced in (False, True):
+        settings = RenderSettings(image="spillway:test", namespaced=namespaced)
+        (found,) = [m for m in render_namespace("models", [deployment()], settings) if m["kind"] == "RoleBinding"]
+        bindings[namespaced] = found["metadata"]["name"], found["roleRef"]["kind"], found["roleRef"]["name"]
+        assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "spillway-gateway"
+    # under one name the API server would refuse the other kind: a roleRef cannot be changed
+    assert bindings == {
+        False: ("spillway-gateway", "ClusterRole", "spillway-gateway"),
+        True: ("spillway-gateway-namespaced", "Role", "spillway-gateway"),
+    }
+
+
 def test_labels_and_annotations_of_the_parent_are_not_copied():
     made = deployment({"metadata.labels": {"argo": "x-mine"}, "metadata.annotations": {"track": "x-mine"}})
     everything = (*render_deployment(made, plan(made), SETTINGS), *render_namespace("models", [made], SETTINGS))

@@ -87,6 +87,7 @@ def manifests(
     """What would be applied: of each object its own, then of each namespace what its objects share."""
     render = RenderSettings(
         image=settings.image,
+        namespaced=bool(settings.namespaces),
         allowed_hosts=settings.allowed_hosts,
         unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
         gateway_replicas=settings.gateway_replicas,

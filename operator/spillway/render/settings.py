@@ -33,4 +33,6 @@ class RenderSettings:
     """The proxy through which gateways reach targets; empty: none. Its host is an address, or in `egress_cidrs`."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read engines' metrics."""
+    namespaced: bool = False
+    """Whether listed namespaces are served: then the role of a gateway is a Role in its namespace, no ClusterRole."""
     gateway_replicas: int = 2
