@@ -214,3 +214,10 @@ def test_an_error_is_one_message_without_a_trace():
 
 def test_help_has_an_example():
     assert "Example: spillway plan" in plan("--help").output
+
+
+def test_a_claim_that_is_too_small_for_the_model_is_told():
+    spec = with_spec(accelerator={"profile": "h100-80gb"})
+    assert "will not fit on its claim: spec.cache.size: 50Gi is less than the 131 GiB" in plan("-", stdin=spec).output
+    (printed,) = json.loads(plan("-", "-o", "json", stdin=spec).output)
+    assert printed["cacheWarning"].startswith("spec.cache.size: 50Gi")

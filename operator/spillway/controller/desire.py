@@ -12,6 +12,7 @@ from spillway.errors import InvalidObject
 from spillway.render import RenderSettings, render_deployment
 from spillway.routing.compile import compile_route
 from spillway.routing.facts import CompileSettings, Route
+from spillway.sizing.cache import cache_shortage
 from spillway.sizing.models import ModelFacts
 from spillway.sizing.plan import GIB, Plan, plan_deployment
 from spillway.sizing.profiles import Profiles
@@ -143,7 +144,7 @@ class Desires:
             return Desired(deployment, route, problem=problem, model=model)
         sized = rendered.plan if rendered.is_sized else None
         shown = None if sized is None else plan_status(sized)
-        warning = rendered.plan.warning
+        warning = rendered.plan.warning or cache_shortage(deployment, rendered.plan)
         return Desired(deployment, route, shown, wanted, warning=warning, model=model, kept=kept, sized=sized)
 
     def _recall(self, body: Mapping[str, object], ceiling: str | None) -> _Known:

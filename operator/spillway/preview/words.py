@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spillway.api.v1alpha1 import LLMDeployment, QuantizationMethod
+from spillway.sizing.cache import cache_shortage
 from spillway.sizing.catalogue import CatalogueEntry
 from spillway.sizing.devices import GIGABYTE, weights_alone
 from spillway.sizing.memory import GIB, GPU_MEMORY_UTILIZATION
@@ -32,11 +33,14 @@ def table(deployment: LLMDeployment, plan: Plan) -> RenderableType:
         parts.append(_memory(plan))
     if plan.warning is not None:
         parts.append(Text(f"does not fit: {plan.warning}", style="yellow", overflow="fold"))
+    if (shortage := cache_shortage(deployment, plan)) is not None:
+        parts.append(Text(f"will not fit on its claim: {shortage}", style="yellow", overflow="fold"))
     return Group(*parts)
 
 
 def mapping(deployment: LLMDeployment, plan: Plan) -> Mapping[str, object]:
     """The plan of `deployment` for programs; sizes in bytes, what is not known is null."""
+    shortage = cache_shortage(deployment, plan)
     alone = None if plan.facts is None else weights_alone(plan.facts, plan.weights, not plan.quantized_on_load)
     return {
         "name": deployment.metadata.name,
@@ -64,6 +68,7 @@ def mapping(deployment: LLMDeployment, plan: Plan) -> Mapping[str, object]:
         else {"bytes": alone.weight_bytes, "devices": alone.devices, "deviceGigabytes": alone.device_gigabytes},
         "fits": plan.fits,
         "warning": None if plan.warning is None else str(plan.warning),
+        "cacheWarning": None if shortage is None else str(shortage),
     }
 
 
