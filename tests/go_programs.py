@@ -30,6 +30,11 @@ PACKAGES: Mapping[str, tuple[str, Mapping[str, str], str]] = {
         {"argocd": "github.com/argoproj/argo-cd/v3/cmd", "argocd-read": "."},
         "github.com/argoproj/argo-cd/v3/common.version",
     ),
+    "helm-unittest": (
+        "github.com/helm-unittest/helm-unittest",
+        {"helm-unittest": "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"},
+        "github.com/helm-unittest/helm-unittest/internal/build.version",
+    ),
     "helm3": ("helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}, "helm.sh/helm/v3/internal/version.version"),
     "kubeconform": (
         "github.com/yannh/kubeconform",
