@@ -52,18 +52,25 @@ def api(own_api: KubeAPI) -> KubeAPI:
     return own_api
 
 
-@asynccontextmanager
-async def release(plane: ControlPlane, api: KubeAPI, home: Path, *options: str) -> AsyncIterator[str]:
-    """The chart, installed; what Helm printed. Uninstalled in the end."""
+async def helm_on(plane: ControlPlane, home: Path, *args: str, tool: str = "helm") -> str:
+    """What Helm prints; fails with what it complains of."""
     where = ("--namespace=spillway-system", f"--kubeconfig={plane.kubeconfig}")
-    done = await asyncio.to_thread(helm, "install", "spillway", str(CHART), *where, *options, home=home)
+    done = await asyncio.to_thread(helm, *args, *where, home=home, tool=tool)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@asynccontextmanager
+async def release(
+    plane: ControlPlane, api: KubeAPI, home: Path, *options: str, tool: str = "helm"
+) -> AsyncIterator[str]:
+    """The chart, installed; what Helm printed. Uninstalled in the end."""
+    said = await helm_on(plane, home, "install", "spillway", str(CHART), *options, tool=tool)
     try:
         await kinds_are_served(api)
-        yield done.stdout
+        yield said
     finally:
-        done = await asyncio.to_thread(helm, "uninstall", "spillway", *where, "--wait", home=home)
-        assert done.returncode == 0, done.stderr
+        await helm_on(plane, home, "uninstall", "spillway", "--wait", tool=tool)
 
 
 async def settings(api: KubeAPI, directory: Path) -> list[str]:
@@ -130,14 +137,8 @@ async def test_upgraded_to_a_list_of_namespaces_it_loses_its_rights_in_all_other
     await make_namespace(api, "team-a")
     await make_namespace(api, "team-b")
 
-    async def upgrade(value: str) -> None:
-        where = (
-            "--namespace=spillway-system",
-            f"--kubeconfig={plane.kubeconfig}",
-            f"--set-json=watchNamespaces={value}",
-        )
-        done = await asyncio.to_thread(helm, "upgrade", "spillway", str(CHART), *where, home=tmp_path)
-        assert done.returncode == 0, done.stderr
+    async def upgrade(namespaces: str) -> None:
+        await helm_on(plane, tmp_path, "upgrade", "spillway", str(CHART), f"--set-json=watchNamespaces={namespaces}")
         await rights_at_work(plane, "team-a")
 
     async def binds(*wanted: str) -> None:
@@ -162,6 +163,23 @@ async def test_upgraded_to_a_list_of_namespaces_it_loses_its_rights_in_all_other
         await upgrade("[]")
         await binds("spillway-gateway", "ClusterRole")
         await api.delete(f"{KINDS}/namespaces/team-a/llmdeployments/chat")
+
+
+async def test_helm_3_installs_upgrades_and_uninstalls_it_too(plane: ControlPlane, api: KubeAPI, tmp_path: Path):
+    deployment = "/apis/apps/v1/namespaces/spillway-system/deployments/spillway-operator"
+    await make_namespace(api, "team-a")
+    async with release(plane, api, tmp_path, tool="helm3") as notes:
+        assert "serves the LLMDeployments of every namespace" in notes
+        await pod_is_made(api)
+        assert too_much(await rights_at_work(plane, "team-a")) == []
+        options = ("--set=watchNamespaces={team-a}", "--set=gateway.replicas=3")
+        notes = await helm_on(plane, tmp_path, "upgrade", "spillway", str(CHART), *options, tool="helm3")
+        assert "serves the LLMDeployments of team-a" in notes
+        assert await clusterroles_of_ours(api) == []
+        told = (await api.get(deployment))["spec"]["template"]["spec"]["containers"][0]["env"]
+        assert {"name": "SPILLWAY_GATEWAY_REPLICAS", "value": "3"} in told
+    assert await api.find(deployment) is None
+    assert await api.find(f"{DEFINITIONS}/llmdeployments.spillway.dev") is not None
 
 
 async def test_what_any_value_comes_to_is_accepted_to_the_last_field(plane: ControlPlane, api: KubeAPI, tmp_path: Path):
