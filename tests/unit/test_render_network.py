@@ -250,6 +250,41 @@ def test_a_download_is_told_of_the_proxy_unless_its_hub_is_the_administrators_ow
         assert variables.get("HTTPS_PROXY") == told
 
 
+FETCHING = pytest.mark.parametrize(
+    "change", [{}, {"spec": OLLAMA_SPEC | {"cache": {"mode": "Ephemeral"}}}], ids=["vLLM", "Ollama"]
+)
+
+
+def proxies(of: LLMDeployment, settings: dict[str, Any]) -> list[str]:
+    """The proxies that the containers of the engine's pod are told of."""
+    made: tuple[Any, ...] = render_deployment(
+        of, plan_deployment(of, default_profiles()), RenderSettings(image="x", **settings)
+    )
+    (engine,) = [it for it in made if it["kind"] == "Deployment"]
+    pod = engine["spec"]["template"]["spec"]
+    containers = (*pod.get("initContainers", ())[:1], *pod["containers"][: 0 if "initContainers" in pod else 1])
+    return [it["value"] for one in containers for it in one["env"] if it["name"] == "HTTPS_PROXY"]
+
+
+@FETCHING
+def test_behind_a_proxy_an_engine_that_fetches_its_model_reaches_that_in_place_of_public_addresses(change):
+    made = deployment(change)
+    egress = policies(made, settings=RenderSettings(image="x", **PROXY))["spillway-engine-egress"]["egress"]
+    assert allows(egress, "10.0.0.9", 3128)
+    assert not allows(egress, "1.1.1.1", 443)
+    assert (proxies(made, PROXY), proxies(made, {})) == (["http://10.0.0.9:3128"], [])
+
+
+@FETCHING
+def test_a_proxy_that_the_object_states_itself_is_stated_once(change):
+    own = [{"name": "HTTPS_PROXY", "value": "http://own.corp.example:3128"}]
+    assert proxies(deployment(change | {"spec.engine.env": own}), PROXY) == ["http://own.corp.example:3128"]
+
+
+def test_an_engine_that_fetches_nothing_is_told_of_no_proxy():
+    assert proxies(deployment(CACHED), PROXY) == []
+
+
 def test_a_gateway_is_told_where_clouds_are_and_through_what():
     settings = RenderSettings(image="x", egress_cidrs=("10.20.0.0/16", "10.0.0.8/30"), **PROXY)
     assert gateway_arguments(settings)[-2:] == [

@@ -123,3 +123,9 @@ def _fetch_step(deployment: LLMDeployment, cache: ModelCache, settings: RenderSe
 def proxy_variables(settings: RenderSettings) -> dict[str, str]:
     """What tells a download from a public hub or store to go through the administrator's proxy."""
     return {"HTTPS_PROXY": settings.egress_proxy_url} if settings.egress_proxy_url else {}
+
+
+def engine_proxy_variables(deployment: LLMDeployment, settings: RenderSettings) -> dict[str, str]:
+    """The same for containers that take the variables of the object as well: what that states itself is left to it."""
+    stated = {variable.name for variable in deployment.spec.engine.env}
+    return {name: value for name, value in proxy_variables(settings).items() if name not in stated}

@@ -75,7 +75,7 @@ def render_policies(
     }
     engines = [render("network/engine.yaml.j2", **common, monitoring=sorted(set(settings.monitoring_namespaces)))]
     if any(fetches_model(deployment) for deployment in deployments):
-        engines.append(render("network/engine-egress.yaml.j2", **common, https=ports((HTTPS_PORT,))))
+        engines.append(render("network/engine-egress.yaml.j2", **common, **hub_rule(settings)))
     if any(model_cache(deployment) for deployment in deployments):
         own = ports(endpoint_ports(settings))
         engines.append(render("network/model.yaml.j2", **common, **hub_rule(settings), endpoint_ports=own))

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spillway.api.v1alpha1 import LLMDeployment
-from spillway.render.model import MODELS_DIRECTORY, ModelCache, Step, model_cache, proxy_variables
+from spillway.render.model import MODELS_DIRECTORY, ModelCache, Step, engine_proxy_variables, model_cache
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.sizing.ollama import ollama_variant
@@ -82,13 +82,15 @@ def render_ollama(
     values: Mapping[str, object], deployment: LLMDeployment, plan: Plan, settings: RenderSettings
 ) -> tuple[Manifest, ...]:
     """The Deployment and the Service of Ollama; `values` are what every engine's templates are given."""
+    source = ollama_model_source(deployment)
     return (
         render(
             "ollama/deployment.yaml.j2",
             **(dict(values) | {"resources": ollama_resources(values["resources"], plan)}),
             image=deployment.spec.engine.image or settings.ollama_image,
             port=OLLAMA_PORT,
-            model=ollama_model_source(deployment),
+            model=source,
+            proxy=engine_proxy_variables(deployment, settings) if source.is_pulled else {},
             drain_seconds=DRAIN_SECONDS,
         ),
         render("engine/service.yaml.j2", **values, port=OLLAMA_PORT),
@@ -132,7 +134,7 @@ def pull_steps(deployment: LLMDeployment, settings: RenderSettings) -> tuple[Ste
         "OLLAMA_NOPRUNE": "1",
         "SPILLWAY_MODEL": registry_name(deployment),
         "SPILLWAY_TERMINATION_MESSAGE": "/dev/termination-log",
-        **proxy_variables(settings),
+        **engine_proxy_variables(deployment, settings),
     }
     image = deployment.spec.engine.image or settings.ollama_image
     return (Step("pull", image, command=("/bin/sh", "-c", _PULL_ONCE), env=environment, takes_variables=True),)

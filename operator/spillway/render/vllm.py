@@ -8,6 +8,7 @@ from math import ceil
 from spillway.api.v1alpha1 import LLMDeployment
 from spillway.render.files import ModelFiles
 from spillway.render.flags import check_flags
+from spillway.render.model import engine_proxy_variables
 from spillway.render.settings import RenderSettings
 from spillway.render.template import Manifest, render
 from spillway.sizing.plan import GPU_MEMORY_UTILIZATION, Plan
@@ -39,6 +40,7 @@ def render_vllm(
             image=engine.image or settings.vllm_image,
             port=VLLM_PORT,
             model=model,
+            proxy={} if model.is_cached else engine_proxy_variables(deployment, settings),
             max_requests=max_engine_requests(deployment, plan),
             drain_seconds=DRAIN_SECONDS,
             gpu_memory_utilization=GPU_MEMORY_UTILIZATION,
