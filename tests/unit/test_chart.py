@@ -13,7 +13,9 @@ import yaml
 from chart_values import EVERY_VALUE
 from helm_program import CHART, ROOT, helm, rendered, template
 from spillway import __version__
+from spillway.api.v1alpha1 import parse_deployment
 from spillway.settings import OperatorSettings, read_settings
+from spillway.sizing.plan import plan_deployment
 from spillway.sizing.profiles import AcceleratorProfile, Toleration, default_profiles, load_profiles
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -231,6 +233,33 @@ def test_a_role_gives_what_the_clusterrole_gives_and_binds_a_role(home: Path):
                 assert (rule["resources"], rule["resourceNames"]) == (["clusterroles"], ["spillway-gateway"])
                 rule["resources"] = ["roles"]
         assert roles["Role", name]["rules"] == rules
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"a100-80gb": None, "h100-80gb": None, "l4-24gb": None},
+        {"a100-80gb": None, "h100-80gb": None, "l4-24gb": None, "tiny": {"memoryGiB": 22}},
+        {
+            "a100-80gb": None,
+            "h100-80gb": None,
+            "l4-24gb": None,
+            "cpu": None,
+            "box": {"memoryGiB": 8, "resourceName": ""},
+        },
+    ],
+    ids=["all", "no GPU", "another GPU", "another CPU"],
+)
+def test_what_the_notes_tell_to_apply_fits_the_profiles(home: Path, options: dict[str, Any]):
+    file = home / "profiles.yaml"
+    file.write_text(yaml.safe_dump({"profiles": options}))
+    done = helm("install", "spillway", str(CHART), "--dry-run=client", f"--values={file}", home=home)
+    assert done.returncode == 0, done.stderr
+    example = yaml.safe_load(done.stdout.partition("<<EOF\n")[2].partition("EOF\n")[0])
+    example["metadata"]["namespace"] = "team-a"
+    profiles = load_profiles(profiles_text(by_name(rendered(home, f"--values={file}"))))
+    plan_deployment(parse_deployment(example), profiles)
 
 
 REFUSED = (
