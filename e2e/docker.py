@@ -67,6 +67,11 @@ def has_image(name: str) -> bool:
     return attempt(_client(), "image", "inspect", name).returncode == 0
 
 
+def image_id(name: str) -> str:
+    """The digest of an image that Docker holds."""
+    return docker("image", "inspect", "--format", "{{.Id}}", name).strip()
+
+
 def find() -> None:
     """Use the Docker that `start` started, if it did and did not stop it yet."""
     if _PID.exists():

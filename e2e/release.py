@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from e2e import cluster
+from e2e import cluster, docker
 from e2e.images.build import SPILLWAY
 from e2e.shell import say
 
@@ -18,12 +18,14 @@ PODS = "10.244.0.0/16"
 SERVICES = "10.96.0.0/16"
 
 
-def values() -> list[str]:
+def values(image: str) -> list[str]:
     """What the stories set in the chart."""
-    repository, _, tag = SPILLWAY.rpartition(":")
+    repository, _, tag = image.rpartition(":")
     settings = {
         "image.repository": repository,
         "image.tag": tag,
+        # The image may be another under the same name: then the operator has to start anew.
+        "operator.podAnnotations": {"spillway.local/image": docker.image_id(image)},
         "image.pullPolicy": "Never",
         "egress.allowedHosts": [CLOUD_HOST],
         "egress.cidrs": [PODS, SERVICES],
@@ -33,19 +35,17 @@ def values() -> list[str]:
     return [word for name, value in settings.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
 
 
-def install(*more: str) -> None:
-    """Install or upgrade the chart, and wait until the operator answers.
+def install(image: str = SPILLWAY) -> None:
+    """Install or upgrade the chart, and wait until the operator has looked at every object.
 
     Raises:
         CommandFailed: with Helm's words.
     """
     say("helm upgrade --install")
     cluster.kubectl("apply", "-f", "-", stdin=_NAMESPACE)
-    where = ("--namespace", NAMESPACE, "--wait", "--timeout", "180s")
-    cluster.helm("upgrade", "--install", "spillway", CHART, *where, *values(), *more)
-    # The image may be another under the same name.
-    cluster.kubectl("rollout", "restart", "-n", NAMESPACE, "deployment/spillway-operator")
-    cluster.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/spillway-operator", "--timeout=180s")
+    where = ("--namespace", NAMESPACE, "--wait", "--timeout", "300s")
+    cluster.helm("upgrade", "--install", "spillway", CHART, *where, *values(image))
+    cluster.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/spillway-operator", "--timeout=300s")
     say("Spillway is installed")
 
 

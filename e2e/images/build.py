@@ -15,6 +15,8 @@ from e2e.offline.versions import BASE_PACKAGES, BASE_SUITE
 from e2e.shell import CACHE, ROOT, run, say
 
 SPILLWAY = "spillway.local/spillway:e2e"
+UPGRADED = "spillway.local/spillway:e2e-upgraded"
+"""The same under another name, as of a release that changes nothing but its version."""
 ENGINE = "spillway.local/engine:e2e"
 OLLAMA = "spillway.local/ollama:e2e"
 
@@ -48,7 +50,8 @@ def build_all() -> tuple[str, ...]:
         shutil.copy(ollama_program.build(), context / "ollama")
         shutil.copy(tiny_model.make(), context / "tiny.gguf")
         docker.docker("build", "-q", "--build-arg", f"BASE_IMAGE={base}", "-t", OLLAMA, context)
-    return (SPILLWAY, ENGINE, OLLAMA)
+    docker.docker("tag", SPILLWAY, UPGRADED)
+    return (SPILLWAY, UPGRADED, ENGINE, OLLAMA)
 
 
 def _local_bases() -> tuple[str, str]:
