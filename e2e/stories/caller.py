@@ -1,12 +1,13 @@
 """Runs in a pod of the cluster: sends requests as a client does, and prints what came back, one JSON object a request.
 
-Its one argument is JSON: url, body, and optionally headers, count (how many), parallel (at the same time), seconds (go
-on for so long instead, `parallel` at a time).
+Its one argument is JSON: url, body, and optionally headers, count (how many), parallel (at the same time), pause (the
+seconds from an answer to the next request), steady (go on until standard input ends, however many they become).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -55,8 +56,9 @@ def text_of(answer: str) -> str:
 
 async def main(order: dict[str, Any]) -> None:
     """Send all of it."""
-    until = time.monotonic() + order.get("seconds", 0.0)
-    left = iter(range(order.get("count", 1) if not order.get("seconds") else 10**9))
+    steady = order.get("steady", False)
+    left = itertools.count() if steady else iter(range(order.get("count", 1)))
+    told_to_stop = asyncio.create_task(asyncio.to_thread(sys.stdin.read)) if steady else None
     timeout = aiohttp.ClientTimeout(total=order.get("timeout", 120))
     # a connection for each request, as of callers that know nothing of each other
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -64,7 +66,7 @@ async def main(order: dict[str, Any]) -> None:
 
         async def one_after_another() -> None:
             for number in left:
-                if order.get("seconds") and time.monotonic() > until:
+                if told_to_stop and told_to_stop.done():
                     return
                 seen = await ask(session, order, number)
                 sys.stdout.write(json.dumps(seen) + "\n")

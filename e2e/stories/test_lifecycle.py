@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from e2e import cluster, release
 from e2e.cluster import until
 from e2e.stories.world import Team, deployment
-
-STEADY: dict[str, Any] = {"seconds": 20, "parallel": 4, "pause": 0.1, "max_tokens": 8}
 
 
 def test_replicas_go_up_and_down_and_nothing_is_lost(team: Team) -> None:
     team.apply(deployment())
     team.until_serving("chat")
-    traffic = team.send("chat", **{**STEADY, "seconds": 40})
+    traffic = team.send_steadily("chat")
     team.patch("llmdep/chat", {"spec": {"replicas": 3}})
     team.until_serving("chat", replicas=3)
+    traffic.until_answered(20)
     team.patch("llmdep/chat", {"spec": {"replicas": 1}})
     team.until_serving("chat", replicas=1)
+    traffic.until_answered(20)
     answers = traffic.end()
     assert len(answers.seen) > 50
     assert answers.lost() == []
@@ -28,13 +26,14 @@ def test_replicas_go_up_and_down_and_nothing_is_lost(team: Team) -> None:
 def test_the_operator_is_killed_and_requests_go_on(team: Team) -> None:
     team.apply(deployment())
     team.until_serving("chat")
-    traffic = team.send("chat", **STEADY)
+    traffic = team.send_steadily("chat")
     for pod in cluster.items("pods", release.NAMESPACE, "app.kubernetes.io/component=operator"):
         name = pod["metadata"]["name"]
         cluster.kubectl("delete", "pod", name, "-n", release.NAMESPACE, "--grace-period=0", "--force")
     team.patch("llmdep/chat", {"spec": {"replicas": 2}})
-    assert traffic.end().lost() == []
     team.until_serving("chat", replicas=2)
+    traffic.until_answered(20)
+    assert traffic.end().lost() == []
 
 
 def test_the_gateways_are_deleted_and_requests_under_way_are_finished(team: Team) -> None:
@@ -45,28 +44,29 @@ def test_the_gateways_are_deleted_and_requests_under_way_are_finished(team: Team
     until("answers are under way", lambda: team.in_flight() >= 8, 30)
     team.delete("pods", *old)
     assert [one["done"] for one in long.end().seen] == [True] * 8
-    until("others have taken over", lambda: not old & {pod["metadata"]["name"] for pod in team.pods("gateway")})
-    team.until_serving("chat")
+    team.until_others_ready("gateway", len(old), old)
     assert team.ask("chat").seen[0]["done"]
 
 
 def test_an_engine_pod_is_deleted_and_what_it_works_on_is_finished(team: Team) -> None:
     team.apply(deployment(replicas=2))
     team.until_serving("chat", replicas=2)
-    traffic = team.send("chat", **STEADY)
-    for pod in team.pods("engine"):
-        team.delete("pod", pod["metadata"]["name"])
-        team.until_serving("chat", replicas=2)
+    traffic = team.send_steadily("chat", max_tokens=32)
+    for pod in team.ready("engine"):
+        team.delete("pod", pod)
+        team.until_others_ready("engine", 2, {pod})
+        traffic.until_answered(8)
     assert traffic.end().lost() == []
 
 
 def test_an_engine_pod_is_killed_and_what_was_not_begun_goes_elsewhere(team: Team) -> None:
     team.apply(deployment(replicas=2))
     team.until_serving("chat", replicas=2)
-    traffic = team.send("chat", **{**STEADY, "stream": True})
-    victim = team.pods("engine")[0]["metadata"]["name"]
+    traffic = team.send_steadily("chat", max_tokens=32, stream=True)
+    victim, *_ = team.ready("engine")
     cluster.kubectl("exec", "-n", team.name, victim, "--", "python", "-c", "import os; os.kill(1, 15)")
     cluster.kubectl("delete", "pod", victim, "-n", team.name, "--grace-period=0", "--force")
+    team.until_others_ready("engine", 2, {victim})
+    traffic.until_answered(20)
     lost = traffic.end().lost()
     assert all(one.get("first") for one in lost), "only streams that had begun may break off"
-    team.until_serving("chat", replicas=2)

@@ -10,15 +10,7 @@ from e2e import cluster, release
 from e2e.cluster import until
 from e2e.images.build import SPILLWAY
 from e2e.stories.outside import CLOUD_NAMESPACE, open_hub
-from e2e.stories.world import Team, condition, deployment, spilling
-
-OURS = "app.kubernetes.io/managed-by=spillway"
-KINDS = "deployments,services,networkpolicies,serviceaccounts,rolebindings,jobs,llmledgers"
-
-
-def left(team: Team, kinds: str = KINDS) -> list[str]:
-    """What Spillway made in the namespace and is still there."""
-    return cluster.kubectl("get", kinds, "-n", team.name, "-l", OURS, "-o", "name").split()
+from e2e.stories.world import OWNED, Team, deployment, spilling
 
 
 @contextmanager
@@ -37,9 +29,9 @@ def no_operator() -> Iterator[None]:
 def test_deletion_leaves_nothing(team: Team) -> None:
     team.apply(deployment(**spilling()))
     team.until_serving("chat")
-    assert left(team)
+    assert team.left()
     team.delete("llmdep/chat")
-    until("nothing is left", lambda: not left(team), 60)
+    until("nothing is left", lambda: not team.left(), 60)
 
 
 def test_a_model_on_a_claim_survives_pods_and_stays_when_it_is_to_be_retained(team: Team) -> None:
@@ -57,7 +49,7 @@ def test_a_model_on_a_claim_survives_pods_and_stays_when_it_is_to_be_retained(te
     finally:
         open_hub()
     team.delete("llmdep/chat")
-    until("nothing is left but the claim", lambda: left(team, f"{KINDS},pvc") == ["persistentvolumeclaim/chat-models"])
+    until("nothing is left but the claim", lambda: team.left(f"{OWNED},pvc") == ["persistentvolumeclaim/chat-models"])
 
 
 def test_deletion_while_the_operator_is_down_leaves_the_gateway_until_it_is_back(team: Team) -> None:
@@ -65,8 +57,8 @@ def test_deletion_while_the_operator_is_down_leaves_the_gateway_until_it_is_back
     team.until_serving("chat")
     with no_operator():
         team.delete("llmdep/chat")
-        until("the engine is gone", lambda: not any("engine" in name for name in left(team, "deployments,services")))
-    until("nothing is left", lambda: not left(team), 60)
+        until("the engine is gone", lambda: not any("engine" in name for name in team.left("deployments,services")))
+    until("nothing is left", lambda: not team.left(), 60)
 
 
 def test_two_namespaces_do_not_see_each_other(team: Team, another_team: Team) -> None:
@@ -74,9 +66,9 @@ def test_two_namespaces_do_not_see_each_other(team: Team, another_team: Team) ->
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cloud"}, "stringData": {"api-key": "x"}}
     )
     for one in (team, another_team):
-        one.apply(deployment(**spilling(), suspend=True))
+        one.apply(deployment(**spilling(), suspend=True, queue={"maxWaitSeconds": 5}))
     for one in (team, another_team):
-        until("the gateway is ready", partial(_gateway_is_ready, one))
+        until("the gateway is ready", partial(one.ready, "gateway"), 120)
     # each spills with its own key and out of its own budget: that of the other is not the cloud's
     mine = team.ask("chat", count=3)
     assert mine.backends() == ["cloud"] * 3
@@ -100,10 +92,6 @@ def test_two_namespaces_do_not_see_each_other(team: Team, another_team: Team) ->
     )
 
 
-def _gateway_is_ready(team: Team) -> bool:
-    return any(condition(pod, "Ready").get("status") == "True" for pod in team.pods("gateway"))
-
-
 def test_pods_meet_the_restricted_standard_and_nothing_else_runs(team: Team) -> None:
     team.apply(deployment())
     team.until_serving("chat")
@@ -120,35 +108,3 @@ def test_pods_meet_the_restricted_standard_and_nothing_else_runs(team: Team) -> 
     )
     assert "violate" not in warned.stderr
     assert {pod["spec"]["containers"][0]["image"] for pod in team.pods("gateway")} == {SPILLWAY}
-
-
-def test_an_upgrade_keeps_engine_pods(team: Team) -> None:
-    team.apply(deployment())
-    team.until_serving("chat")
-    before = [pod["metadata"]["uid"] for pod in team.pods("engine")]
-    traffic = team.send("chat", seconds=20, parallel=2, pause=0.2)
-    release.install("--set-string", "operator.podAnnotations.story=upgraded")
-    until("the new operator has looked", lambda: _looked(team))
-    assert traffic.end().lost() == []
-    assert [pod["metadata"]["uid"] for pod in team.pods("engine")] == before
-    release.install()
-
-
-def _looked(team: Team) -> bool:
-    found = team.get("llmdep", "chat") or {}
-    return bool(found["status"]["observedGeneration"] == found["metadata"]["generation"])
-
-
-def test_uninstalled_with_objects_present_engines_go_on(team: Team) -> None:
-    team.apply(deployment())
-    team.until_serving("chat")
-    cluster.helm("uninstall", "spillway", "--namespace", release.NAMESPACE, "--wait")
-    try:
-        assert team.ask("chat", count=3).backends() == ["local"] * 3
-        assert team.get("llmdep", "chat"), "the objects stay"
-        # and an object that is deleted now takes its engine with it: nothing waits for an operator
-        team.delete("llmdep/chat")
-        until("the engine is gone", lambda: not team.items("deployments", "app.kubernetes.io/component=engine"))
-    finally:
-        release.install()
-    until("nothing is left", lambda: not left(team), 60)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from e2e.images.build import ENGINE, OLLAMA
 from e2e.stories.outside import CLOUD_KEY, MODEL, cloud_ca
 from e2e.stories.pods import RESTRICTED, pod
 
+OURS = "app.kubernetes.io/managed-by=spillway"
+OWNED = "deployments,services,networkpolicies,serviceaccounts,rolebindings,jobs,llmledgers"
 CALLER = (Path(__file__).parent / "caller.py").read_text()
 
 
@@ -41,17 +45,34 @@ def _told_when(one: dict[str, Any]) -> bool:
     return one["status"] == 503 and "retry-after" in one["headers"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Requests that go on while something else happens."""
 
     process: subprocess.Popen[str]
+    printed: Path
+    """A file takes any number of answers without making their caller wait."""
+
+    def answered(self) -> int:
+        """How many requests are over."""
+        return self.printed.read_text().count("\n")
+
+    def until_answered(self, more: int) -> None:
+        """Wait until so many more requests are over."""
+        before = self.answered()
+        until(f"{more} more requests are over", lambda: self.answered() >= before + more, 120)
 
     def end(self) -> Answers:
-        """Wait until it is over; what was seen."""
-        out, said = self.process.communicate(timeout=300)
+        """Wait until it is over, which steady traffic is soon after it is told; what was seen."""
+        _, said = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, said
-        return Answers([json.loads(line) for line in out.splitlines()])
+        return Answers([json.loads(line) for line in self.printed.read_text().splitlines()])
+
+    def stop(self) -> None:
+        """Break it off where it goes on, and forget what was seen."""
+        self.process.kill()
+        self.process.communicate()
+        self.printed.unlink()
 
 
 class Team:
@@ -60,12 +81,15 @@ class Team:
     def __init__(self, name: str = "", labels: dict[str, str] | None = None) -> None:
         self.name = name or f"team-{secrets.token_hex(3)}"
         self._labels = {**RESTRICTED, **(labels or {})}
+        self._sent: list[Traffic] = []
 
     def open(self) -> None:
         """Make it, with the key and the CA of the recording cloud, and with a pod to call from."""
         cluster.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": self._labels}}
         )
+        # a pod is refused until its namespace's account is there
+        cluster.kubectl("wait", "-n", self.name, "--for=create", "serviceaccount/default", "--timeout=60s")
         self.apply(
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cloud"}, "stringData": {"api-key": CLOUD_KEY}},
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cloud-ca"}, "data": {"ca.crt": cloud_ca()}},
@@ -75,6 +99,10 @@ class Team:
 
     def close(self) -> None:
         """Remove it with all that is in it, without waiting."""
+        while self._sent:
+            self._sent.pop().stop()
+        # A namespace on its way out keeps them for half of the longest grace of its pods, that of gateways: minutes.
+        cluster.kubectl("delete", "-n", self.name, "llmdep", "--all", "--wait=false")
         cluster.kubectl("delete", "namespace", self.name, "--wait=false", "--ignore-not-found")
 
     def apply(self, *objects: Object) -> None:
@@ -102,6 +130,22 @@ class Team:
         found = self.items("pods", f"app.kubernetes.io/component={component}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def images(self, component: str) -> list[str]:
+        """The image of each of those pods that is Ready."""
+        return [pod["spec"]["containers"][0]["image"] for pod in self.pods(component) if is_ready(pod)]
+
+    def left(self, kinds: str = OWNED) -> list[str]:
+        """What Spillway made in the namespace and is still there."""
+        return cluster.kubectl("get", kinds, "-n", self.name, "-l", OURS, "-o", "name").split()
+
+    def ready(self, component: str) -> set[str]:
+        """The names of those pods that are Ready."""
+        return {pod["metadata"]["name"] for pod in self.pods(component) if is_ready(pod)}
+
+    def until_others_ready(self, component: str, count: int, gone: set[str]) -> None:
+        """Wait until so many pods are Ready that are none of those that are gone."""
+        until(f"{count} pods are ready beside {gone}", lambda: len(self.ready(component) - gone) >= count, 120)
+
     def until_ready(self, what: str, seconds: float = 90.0) -> None:
         """Wait for the condition Ready."""
         cluster.kubectl("wait", "-n", self.name, "--for=condition=Ready", what, f"--timeout={seconds:.0f}s")
@@ -112,8 +156,7 @@ class Team:
         def serving() -> bool:
             found = self.get("llmdep", name) or {}
             status = found.get("status", {})
-            told = condition(found, "Ready").get("status") == "True" and status.get("readyReplicas") == replicas
-            return told and any(condition(pod, "Ready").get("status") == "True" for pod in self.pods("gateway"))
+            return is_ready(found) and status.get("readyReplicas") == replicas and bool(self.ready("gateway"))
 
         until(f"{name} serves with {replicas}", serving, seconds)
 
@@ -145,22 +188,24 @@ class Team:
         body["messages"] = [{"role": "user", "content": prompt}]
         url = f"http://{service or model}.{self.name}.svc.cluster.local/v1/chat/completions"
         text = json.dumps({"url": url, "body": body, **order})
-        return Traffic(
-            subprocess.Popen(
-                [
-                    *(*cluster.kubectl_words(), "exec", "-i", "-n", self.name),
-                    *("caller", "--", "python", "-c", CALLER, text),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        descriptor, printed = tempfile.mkstemp(prefix="answers-")
+        words = [*cluster.kubectl_words(), "exec", "-i", "-n", self.name, "caller", "--", "python", "-c", CALLER, text]
+        stdin = subprocess.PIPE if order.get("steady") else subprocess.DEVNULL
+        with os.fdopen(descriptor) as writes:
+            process = subprocess.Popen(words, stdin=stdin, stdout=writes, stderr=subprocess.PIPE, text=True)
+        self._sent.append(Traffic(process, Path(printed)))
+        return self._sent[-1]
+
+    def send_steadily(self, model: str, **options: Any) -> Traffic:
+        """Four callers, each with one request after another until the traffic is ended; the first ones are answered."""
+        traffic = self.send(model, steady=True, parallel=4, pause=0.1, **options)
+        traffic.until_answered(8)
+        return traffic
 
     def in_flight(self) -> float:
         """Requests that replicas work on, as the gateways' metrics say."""
-        urls = [f"http://{pod['status']['podIP']}:8080/metrics" for pod in self.pods("gateway")]
+        addresses = [pod["status"]["podIP"] for pod in self.pods("gateway") if is_ready(pod)]
+        urls = [f"http://{address}:8080/metrics" for address in addresses]
         script = f"import urllib.request as u\nfor url in {urls}: print(u.urlopen(url).read().decode())"
         text = cluster.kubectl("exec", "-n", self.name, "caller", "--", "python", "-c", script)
         lines = [line for line in text.splitlines() if line.startswith("spillway_in_flight_requests{")]
@@ -179,6 +224,11 @@ def condition(found: Object, kind: str) -> Object:
     """A condition of an object, empty where it has none of that type."""
     conditions = found.get("status", {}).get("conditions", [])
     return next((one for one in conditions if one["type"] == kind), {})
+
+
+def is_ready(found: Object) -> bool:
+    """Whether its condition Ready is True."""
+    return bool(condition(found, "Ready").get("status") == "True")
 
 
 def deployment(name: str = "chat", *, engine: Object | None = None, **spec: Any) -> Object:
