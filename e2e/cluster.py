@@ -13,12 +13,11 @@ import yaml
 
 from e2e import docker, programs
 from e2e.offline import node_image
-from e2e.offline.versions import KIND, KUBERNETES
+from e2e.offline.versions import KIND, STOCK_NODE
 from e2e.shell import CACHE, ROOT, attempt, run, say
 
 NAME = "spillway"
 KUBECONFIG = CACHE / "kubeconfig"
-STOCK_NODE = f"kindest/node:{KUBERNETES}"
 GPU_PRODUCT = "NVIDIA-L4"
 
 _CONFIG = {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 KUBERNETES = "v1.36.3"
 KIND = "v0.33.0"
+STOCK_NODE = "kindest/node:v1.36.4@sha256:099e049362a1526b2db71494e1947aae99bd16290d7c895f2b7ea312e3cbfaed"
+"""Of the images that were released with this kind, which supports no others, the one of our Kubernetes' minor version.
+https://github.com/kubernetes-sigs/kind/releases/tag/v0.33.0"""
 CONTAINERD = "v2.3.4"
 COREDNS = "v1.14.2"
 CRI_TOOLS = "v1.36.0"

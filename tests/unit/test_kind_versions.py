@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,8 @@ PROGRAMS = E2E / "offline" / "programs"
 def test_a_version_is_the_one_that_go_mod_pins(folder: Path, module: str, version: str):
     required = [line.split() for line in (folder / "go.mod").read_text().splitlines()]
     assert version in [words[words.index(module) + 1] for words in required if module in words[:-1]]
+
+
+def test_the_stock_node_is_of_our_kubernetes_and_pinned_by_digest():
+    minor = versions.KUBERNETES.rpartition(".")[0]
+    assert re.fullmatch(rf"kindest/node:{re.escape(minor)}\.\d+@sha256:[0-9a-f]{{64}}", versions.STOCK_NODE)
