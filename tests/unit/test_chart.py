@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,14 @@ def test_the_schema_knows_each_fact_of_a_profile():
     profile = SCHEMA["$defs"]["profile"]["properties"]
     assert set(profile) == facts(AcceleratorProfile) - {"name"}
     assert set(profile["tolerations"]["items"]["properties"]) == facts(Toleration)
+
+
+def test_the_readmes_examples_are_values(home: Path):
+    examples = re.findall(r"```yaml\n(.*?)```", (CHART / "README.md").read_text(), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        objects = by_name(rendered(home, values=yaml.safe_load(example)))
+        assert "a100-80gb" not in load_profiles(profiles_text(objects))
 
 
 def test_the_readme_describes_each_value_and_each_fact_of_a_profile():
