@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from chart_values import EVERY_VALUE
+from go_programs import version
 from helm_program import CHART, ROOT, helm, rendered, template
 from spillway import __version__
 from spillway.api.v1alpha1 import parse_deployment
@@ -309,6 +310,10 @@ def test_the_schema_knows_each_fact_of_a_profile():
     profile = SCHEMA["$defs"]["profile"]["properties"]
     assert set(profile) == facts(AcceleratorProfile) - {"name"}
     assert set(profile["tolerations"]["items"]["properties"]) == facts(Toleration)
+
+
+def test_the_readme_says_what_it_was_tested_with():
+    assert f"tested with\nHelm {version('helm')} and {version('helm3')}." in (CHART / "README.md").read_text()
 
 
 def test_the_readmes_examples_are_values(home: Path):
