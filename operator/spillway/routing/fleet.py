@@ -172,6 +172,7 @@ class Fleet:
     def occupy(self, held: Held, name: str, capacity: Capacity, slo_seconds: float, now: float) -> None:
         """Count `held` on a replica from now on."""
         replica = self._replicas[name]
+        self._predictor.asked_at = now
         predicted = self.predict(held, replica, capacity, now)
         stay = Stay(
             prompt_tokens=held.prompt_tokens,

@@ -194,7 +194,9 @@ class Pool:
         predicted = self.fleet.predict(held, replica, self.capacity, now)
         in_time = now - held.arrived + predicted <= self.predictor.beta * self.route.slo_ttft_seconds
         if spill is not None and not in_time:
-            return spill
+            if replica.requests or not self.predictor.may_be_wrong(held.prompt_tokens, now):
+                return spill
+            return Local(replica.name, Reason.DEFAULT, predicted)
         return Local(replica.name, Reason.DEFAULT if in_time else self._why_it_stays(held), predicted)
 
     def _due(self, turns: list[_Turn], now: float) -> tuple[Entry, Verdict] | None:

@@ -15,6 +15,7 @@ prefilled request counts as running there, which hides the backlog.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,10 @@ CLOUD_GAIN: Final = 0.1
 CLOUD_DEVIATIONS: Final = 3.0
 BYTES_PER_TOKEN_GAIN: Final = 0.05
 PROMPT_GAIN: Final = 0.05
+ASK_AGAIN_SECONDS: Final = 10.0
+"""At most one request in so long is late where engines are really too slow for their SLO."""
+USUAL_PROMPTS: Final = 2
+"""Times the mean."""
 STEPS_THAT_TELL: Final = 8
 """A time per token over fewer tokens is mostly the noise of the network."""
 
@@ -55,8 +60,16 @@ class Predictor:
         self.beta = 0.95
         self.bytes_per_token = 4.0
         self.mean_prompt_tokens = 500.0
+        self.asked_at = math.inf
         self._cloud_mean_seconds = 0.5
         self._cloud_deviation_seconds = 0.05
+
+    def may_be_wrong(self, prompt_tokens: int, now: float) -> bool:
+        """Whether what was learnt is old, and a usual prompt would tell more.
+
+        An engine that was slow for a while would be spared for ever else: who is not asked never says otherwise.
+        """
+        return now - self.asked_at >= ASK_AGAIN_SECONDS and prompt_tokens <= USUAL_PROMPTS * self.mean_prompt_tokens
 
     @property
     def seconds_per_token(self) -> float:
@@ -122,7 +135,8 @@ class Predictor:
             service_seconds = now - max(replica.head_since, stay.dispatched) - stay.step_seconds
             self.prefill.observe(stay.prompt_tokens, max(0.0, service_seconds))
         if stay.predicted_seconds > 0:
-            ratio = (now - stay.dispatched) / stay.predicted_seconds
+            # one that is off by far says no more than that kappa belongs at the end of its range
+            ratio = min((now - stay.dispatched) / stay.predicted_seconds, KAPPA_RANGE[1])
             self.kappa = _clamp(self.kappa + KAPPA_GAIN * (ratio - 1.0) * self.kappa, KAPPA_RANGE)
         if stay.in_time:
             late = now - stay.arrived > slo_seconds

@@ -279,6 +279,39 @@ def test_the_prediction_follows_engines_that_are_faster_or_slower_than_assumed(s
     assert made.predictor.own_seconds(2000) == pytest.approx(0.03 + 2000 / speed, rel=0.15)
 
 
+def test_an_engine_that_was_slow_for_a_while_is_found_to_be_fast_again() -> None:
+    made, now = pool("a"), 0.0
+
+    def answered(name: str, seconds: float, **changes: object) -> Verdict:
+        nonlocal now
+        now += 1.0
+        verdict = ask(made, now, held(name, arrived=now, **changes))[name]
+        if isinstance(verdict, Local):
+            made.prefilled(name, "a", now + seconds)
+            made.vacate(name, "a", now + seconds, trouble=False)
+            now += seconds
+        return verdict
+
+    for number in range(30):
+        answered(f"slow{number}", 3.0, leaves=False)
+    # nothing that may leave goes there any more, but for one in ten seconds, which tells
+    stayed = [isinstance(answered(f"fast{number}", 0.1), Local) for number in range(120)]
+    assert not stayed[0]
+    assert 1 <= sum(stayed[:30]) <= 3
+    assert all(stayed[-20:])
+    # and never a long one: that an idle replica is too slow for it needs no trial
+    now += 60.0
+    assert isinstance(answered("long", 0.1, tokens=50_000), Cloud)
+
+
+def test_one_that_is_late_by_far_does_not_turn_all_others_away() -> None:
+    made = pool("a")
+    ask(made, 0.0, held("late"))
+    made.prefilled("late", "a", 40.0)
+    made.vacate("late", "a", 40.0, trouble=False)
+    assert made.predictor.kappa == pytest.approx(1.15)
+
+
 def test_a_hold_leaves_the_cloud_the_time_that_it_takes_at_its_slower() -> None:
     made = pool("a")
     for number in range(100):
