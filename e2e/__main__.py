@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
-from e2e import cluster, demo, docker, precondition, release
+from e2e import cluster, demo, docker, precondition, programs, release
+from e2e.images import ollama_program
 from e2e.images.build import build_all
 from e2e.shell import CACHE, ROOT, CommandFailed, say
 from spillway.errors import SetupError
@@ -44,7 +46,13 @@ def up() -> None:
         raise SetupError(f"no cluster can run here: {told}")
     CACHE.mkdir(parents=True, exist_ok=True)
     docker.start()
-    images = build_all()
+    programs.kind()  # which brings Go where there is none
+    # One core compiles the largest package of Ollama for minutes: the rest is built beside it.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        ollama = beside.submit(ollama_program.build)
+        if not cluster.exists():
+            cluster.node()
+        images = build_all(ollama.result)
     if not cluster.exists():
         cluster.create()
     cluster.load(*images)
@@ -54,7 +62,8 @@ def up() -> None:
 def down() -> None:
     """Remove the cluster, and stop Docker if it was started for it."""
     docker.find()
-    cluster.delete()
+    if docker.answers():
+        cluster.delete()
     docker.stop()
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from subprocess import CompletedProcess
 from typing import Any, TypeAlias, TypeVar
 
@@ -33,6 +34,7 @@ Object: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
 
+@cache
 def node() -> str:
     """The image of the node: SPILLWAY_NODE_IMAGE, else kind's own where a registry answers, else one made here.
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from e2e import docker
@@ -30,8 +31,8 @@ _LOCKS = (
 )
 
 
-def build_all() -> tuple[str, ...]:
-    """Build every image; the names.
+def build_all(ollama: Callable[[], Path] = ollama_program.build) -> tuple[str, ...]:
+    """Build every image; the names. `ollama` gives its program when that is needed, which is last.
 
     Raises:
         SetupError, CommandFailed: one could not be built.
@@ -47,7 +48,7 @@ def build_all() -> tuple[str, ...]:
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
         shutil.copy(_HERE / "ollama" / "Dockerfile", context)
-        shutil.copy(ollama_program.build(), context / "ollama")
+        shutil.copy(ollama(), context / "ollama")
         shutil.copy(tiny_model.make(), context / "tiny.gguf")
         docker.docker("build", "-q", "--build-arg", f"BASE_IMAGE={base}", "-t", OLLAMA, context)
     docker.docker("tag", SPILLWAY, UPGRADED)

@@ -101,9 +101,11 @@ class Team:
         """Remove it with all that is in it, without waiting."""
         while self._sent:
             self._sent.pop().stop()
-        # A namespace on its way out keeps them for half of the longest grace of its pods, that of gateways: minutes.
+        # Nobody waits for an answer any more. Pods that drain keep GPUs and CPUs from the next story, and a namespace
+        # that goes keeps its objects for half of the longest grace of its pods: both for minutes.
         cluster.kubectl("delete", "-n", self.name, "llmdep", "--all", "--wait=false")
-        cluster.kubectl("delete", "namespace", self.name, "--wait=false", "--ignore-not-found")
+        cluster.kubectl("delete", "namespace", self.name, "--wait=false")
+        cluster.kubectl("delete", "-n", self.name, "pods", "--all", "--grace-period=0", "--force", "--wait=false")
 
     def apply(self, *objects: Object) -> None:
         """`kubectl apply` in this namespace."""
@@ -255,7 +257,8 @@ def on_ollama(**spec: Any) -> Object:
         "model": {"uri": "pvc://models/tiny.gguf", "parameters": "1M"},
         "engine": {"type": "Ollama", "image": OLLAMA, "env": []},
         "accelerator": {"profile": "cpu"},
-        "resources": {"cpu": "500m", "memory": "1Gi"},
+        # what kind's own pods and two gateways leave of two CPUs; Ollama gets no more than it asks for
+        "resources": {"cpu": "700m", "memory": "1Gi"},
         "contextLength": 2048,
         "cache": None,
         **spec,
