@@ -56,6 +56,7 @@ def up() -> None:
     if not cluster.exists():
         cluster.create()
     cluster.load(*images)
+    cluster.until_up()
     release.install()
 
 

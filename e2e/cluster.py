@@ -57,7 +57,7 @@ def exists() -> bool:
 
 
 def create() -> None:
-    """Make the cluster, and wait until it schedules pods and resolves names.
+    """Make the cluster.
 
     Raises:
         SetupError, CommandFailed: it could not be made.
@@ -66,10 +66,19 @@ def create() -> None:
     say(f"kind {KIND} creates the cluster")
     config = json.dumps(_CONFIG)
     where = ["--name", NAME, "--kubeconfig", str(KUBECONFIG)]
-    run(programs.kind(), "create", "cluster", *where, "--image", image, "--config", "-", "--wait", "180s", stdin=config)
+    run(programs.kind(), "create", "cluster", *where, "--image", image, "--config", "-", stdin=config)
+
+
+def until_up() -> None:
+    """Wait until it schedules pods and resolves names.
+
+    Raises:
+        CommandFailed: it does not in time.
+    """
+    kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=300s")
     # Ready is said before pods can be made: a pod needs its namespace's account, and everything here needs names.
-    kubectl("wait", "-n", "default", "--for=create", "serviceaccount/default", "--timeout=60s")
-    kubectl("rollout", "status", "-n", "kube-system", "deployment/coredns", "--timeout=180s")
+    kubectl("wait", "-n", "default", "--for=create", "serviceaccount/default", "--timeout=120s")
+    kubectl("rollout", "status", "-n", "kube-system", "deployment/coredns", "--timeout=300s")
     say("cluster is up")
 
 
@@ -79,7 +88,7 @@ def delete() -> None:
 
 
 def load(*images: str) -> None:
-    """Put images of Docker's into the node."""
+    """Put images of Docker's into the node, those that it has not."""
     run(programs.kind(), "load", "docker-image", *images, "--name", NAME)
 
 
@@ -88,7 +97,7 @@ def kubectl_words() -> list[str]:
     return [str(programs.kubectl()), "--kubeconfig", str(KUBECONFIG)]
 
 
-def kubectl(*arguments: str | os.PathLike[str], stdin: str | None = None, timeout_seconds: float = 300.0) -> str:
+def kubectl(*arguments: str | os.PathLike[str], stdin: str | None = None, timeout_seconds: float = 330.0) -> str:
     """What kubectl prints.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 from e2e import cluster, release
 from e2e.cluster import Object
@@ -54,6 +55,7 @@ def in_cloud(script: str) -> str:
     return cluster.kubectl("exec", "-n", CLOUD_NAMESPACE, "cloud", "--", "python", "-c", script)
 
 
+@cache
 def cloud_ca() -> str:
     """The certificate that the recording cloud is trusted by."""
     return in_cloud("print(open('/data/ca.crt').read())")

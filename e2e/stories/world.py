@@ -82,6 +82,7 @@ class Team:
         self.name = name or f"team-{secrets.token_hex(3)}"
         self._labels = {**RESTRICTED, **(labels or {})}
         self._sent: list[Traffic] = []
+        self._caller_is_ready = False
 
     def open(self) -> None:
         """Make it, with the key and the CA of the recording cloud, and with a pod to call from."""
@@ -95,7 +96,6 @@ class Team:
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cloud-ca"}, "data": {"ca.crt": cloud_ca()}},
             pod("caller", ["sleep", "infinity"]),
         )
-        self.until_ready("pod/caller")
 
     def close(self) -> None:
         """Remove it with all that is in it, without waiting."""
@@ -186,6 +186,9 @@ class Team:
         **order: Any,
     ) -> Traffic:
         """Begin to send requests; `order` is as in caller.py."""
+        if not self._caller_is_ready:
+            self.until_ready("pod/caller")
+            self._caller_is_ready = True
         body = {"model": model, "max_tokens": max_tokens, "stream": stream}
         body["messages"] = [{"role": "user", "content": prompt}]
         url = f"http://{service or model}.{self.name}.svc.cluster.local/v1/chat/completions"
@@ -215,6 +218,7 @@ class Team:
 
     def can_connect(self, pod_name: str, host: str, port: int) -> bool:
         """Whether a TCP connection comes about from a pod."""
+        self.until_ready(f"pod/{pod_name}")
         script = f"import socket; socket.create_connection(({host!r}, {port}), 3).close()"
         tried = cluster.try_kubectl("exec", "-n", self.name, pod_name, "--", "python", "-c", script)
         refused = any(word in tried.stderr for word in ("timed out", "refused", "unreachable", "gaierror"))
