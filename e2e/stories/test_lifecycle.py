@@ -40,8 +40,8 @@ def test_the_gateways_are_deleted_and_requests_under_way_are_finished(team: Team
     team.apply(deployment())
     team.until_serving("chat")
     old = {pod["metadata"]["name"] for pod in team.pods("gateway")}
-    long = team.send("chat", max_tokens=200, count=8, parallel=8, stream=True)
-    until("answers are under way", lambda: team.in_flight() >= 8, 30)
+    long = team.send("chat", max_tokens=400, count=8, parallel=8, stream=True)
+    until("answers are under way", lambda: team.in_flight() >= 8)
     team.delete("pods", *old)
     assert [one["done"] for one in long.end().seen] == [True] * 8
     team.until_others_ready("gateway", len(old), old)
