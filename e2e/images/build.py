@@ -34,6 +34,8 @@ _LOCKS = (
 def build_all(ollama: Callable[[], Path] = ollama_program.build) -> tuple[str, ...]:
     """Build every image; the names. `ollama` gives its program when that is needed, which is last.
 
+    Where there can be no Ollama, its image is left out, and so are the stories that need it.
+
     Raises:
         SetupError, CommandFailed: one could not be built.
     """
@@ -44,6 +46,11 @@ def build_all(ollama: Callable[[], Path] = ollama_program.build) -> tuple[str, .
     say("building the image of the simulators")
     on_spillway = [*bases, "--build-arg", f"SPILLWAY_IMAGE={SPILLWAY}"]
     docker.docker("build", "-q", *on_spillway, "-t", ENGINE, _HERE / "engine")
+    docker.docker("tag", SPILLWAY, UPGRADED)
+    built = (SPILLWAY, UPGRADED, ENGINE)
+    if not ollama_program.can_be_had():
+        say(f"no image of Ollama: {ollama_program.NOT_HERE}")
+        return built
     say("building the image of Ollama")
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
@@ -51,8 +58,7 @@ def build_all(ollama: Callable[[], Path] = ollama_program.build) -> tuple[str, .
         shutil.copy(ollama(), context / "ollama")
         shutil.copy(tiny_model.make(), context / "tiny.gguf")
         docker.docker("build", "-q", "--build-arg", f"BASE_IMAGE={base}", "-t", OLLAMA, context)
-    docker.docker("tag", SPILLWAY, UPGRADED)
-    return (SPILLWAY, UPGRADED, ENGINE, OLLAMA)
+    return (*built, OLLAMA)
 
 
 def _local_bases() -> tuple[str, str]:

@@ -24,21 +24,28 @@ _MINIAUDIO = "github.com/gen2brain/malgo"
 _CGO = {"CGO_ENABLED": "1", "CGO_CFLAGS": "-O2", "CGO_CXXFLAGS": "-O1"}
 _BUILD_SECONDS = 3600.0
 
+_NEEDS = ("g++", "apt-get", "dpkg-deb")
+NOT_HERE = f"a real Ollama is built once, which needs {', '.join(_NEEDS)}"
+
+
+def can_be_had() -> bool:
+    """Whether it is built, or can be."""
+    return _program().exists() or all(map(shutil.which, _NEEDS))
+
 
 def build() -> Path:
     """The program, without the libraries that make it fast: a model of 2 MB needs none.
 
     Raises:
-        SetupError: there is no Go, or no C++ compiler.
+        SetupError: there is no Go, or no C++ compiler, or this is no Debian.
         CommandFailed: it cannot be built.
     """
-    digest = hashlib.sha256((MODULES / "go.sum").read_bytes() + repr(_CGO).encode())
-    folder = CACHE / f"ollama-{VERSION}-{digest.hexdigest()[:12]}"
-    program = folder / "ollama"
+    program = _program()
     if program.exists():
         return program
-    if shutil.which("g++") is None:
-        raise SetupError("a real Ollama is built once: it needs a C++ compiler, g++, on the PATH")
+    if not can_be_had():
+        raise SetupError(NOT_HERE)
+    folder = program.parent
     go = programs.go()
     say(f"building Ollama {VERSION}, once")
     headers = folder / "headers"
@@ -55,3 +62,8 @@ def build() -> Path:
     run(go, "build", *flags, "-o", part, MODULE, cwd=MODULES, env=environment, timeout_seconds=_BUILD_SECONDS)
     part.replace(program)
     return program
+
+
+def _program() -> Path:
+    digest = hashlib.sha256((MODULES / "go.sum").read_bytes() + repr(_CGO).encode())
+    return CACHE / f"ollama-{VERSION}-{digest.hexdigest()[:12]}" / "ollama"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from e2e.cluster import until
+from e2e.images import ollama_program
 from e2e.stories.world import Team, deployment, on_ollama, put_model, spilling
+
+pytestmark = pytest.mark.skipif(not ollama_program.can_be_had(), reason=ollama_program.NOT_HERE)
 
 
 def test_a_real_ollama_answers_streams_is_saturated_and_spills(team: Team) -> None:
