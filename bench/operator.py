@@ -40,8 +40,6 @@ from spillway.simulator.kubeapi import KubeAPI
 NAMESPACES = 20
 CLIENTS = 20
 PAUSE_SECONDS = 0.3
-# a namespace's pass may be put off so long, the longer the slower the machine is, and a status follows it
-QUIET_SECONDS = LONGEST_PAUSE_SECONDS + 2.0
 Object = dict[str, Any]
 POLICY = make_policy(OperatorSettings())
 
@@ -53,6 +51,8 @@ class Speed:
     one_at_a_time: Sequence[float]
     back_to_back: Sequence[float]
     many_seconds: float
+    first_of_namespace: Sequence[float] = ()
+    """One at a time as well, each in a namespace that gets its gateway after it, while the next one comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +135,18 @@ async def measure_speed(api: KubeAPI, operated: Operated, objects: int, samples:
         await api.apply(llm_deployment(name))
 
     async with Seen(api) as seen:
-        await latency(seen, "warm-0", apply)
+        first = [await after_a_pause(seen, f"first-{number}", apply) for number in range(min(NAMESPACES, samples))]
+        await operated.calm()
         one = [await after_a_pause(seen, f"one-{number}", apply) for number in range(samples)]
         await operated.calm()
         row = await back_to_back(seen, [f"row-{number}" for number in range(samples)], apply)
     await operated.calm()
-    return Speed(one, row, await make_many(api, objects, apply, gateways=min(NAMESPACES, objects)))
+    return Speed(one, row, await make_many(api, objects, apply, gateways=min(NAMESPACES, objects)), first)
 
 
 async def measure_quiet(operated: Operated, audit: Audit, rest_seconds: float) -> Quiet:
     """At rest, and over a restart."""
-    await audit.silence(QUIET_SECONDS)
+    await at_rest(operated, audit)
     cpu, rss, made = operated.cpu_seconds, operated.rss_mib, audit.read()
     before = made
     await asyncio.sleep(rest_seconds)
@@ -154,7 +155,7 @@ async def measure_quiet(operated: Operated, audit: Audit, rest_seconds: float) -
     await asyncio.sleep(1.0)
     before, begun = audit.read(), time.monotonic()
     await operated.start()
-    settled = await audit.silence(QUIET_SECONDS)
+    settled = await at_rest(operated, audit)
     restart = audit.read() - before
     return Quiet(
         requests(rest) / rest_seconds,
@@ -167,6 +168,16 @@ async def measure_quiet(operated: Operated, audit: Audit, rest_seconds: float) -
         requests(restart),
         settled - begun,
     )
+
+
+async def at_rest(operated: Operated, audit: Audit) -> float:
+    """Wait until nothing more is to come; the moment (of `time.monotonic`) since which nothing has.
+
+    A namespace's pass may be put off for `LONGEST_PAUSE_SECONDS`, the longer the slower the machine is, and a status
+    follows it.
+    """
+    calm = await operated.calm()
+    return max(calm, await audit.silence(LONGEST_PAUSE_SECONDS + 2.0))
 
 
 async def latency(seen: Seen, name: str, apply: Callable[[str], Awaitable[None]]) -> float:
@@ -276,6 +287,8 @@ def table(objects: int, bare: Speed, speed: Speed, quiet: Quiet) -> Table:
     for column in ("Spillway", "bare server-side apply", "to reach"):
         shown.add_column(column, justify="right")
     shown.add_row("one at a time, p50 / p95 ms", *pairs("one_at_a_time", speed, bare), "13 / 25")
+    first = "{p50:.1f} / {p95:.1f}".format(**percentiles(speed.first_of_namespace))
+    shown.add_row("the first of a namespace, which gets a gateway", first, "-", "-")
     shown.add_row("back to back, p50 / p95 ms", *pairs("back_to_back", speed, bare), "60 / 120")
     shown.add_row(
         f"{objects} by {CLIENTS} clients until every child exists, s",
@@ -314,6 +327,7 @@ def as_json(speed: Speed, quiet: Quiet) -> Object:
     """The same for programs."""
     return {
         "deployment_ms": percentiles(speed.one_at_a_time),
+        "first_of_namespace_ms": percentiles(speed.first_of_namespace),
         "back_to_back_ms": percentiles(speed.back_to_back),
         "thousand_seconds": round(speed.many_seconds, 1),
         "requests_per_second_at_rest": round(quiet.requests_per_second, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spillway.controller.births import LONGEST_WAIT_SECONDS, QUIET_SECONDS, Births
+from spillway.controller.births import BURST_GAP_SECONDS, BURST_SECONDS, LONGEST_WAIT_SECONDS, QUIET_SECONDS, Births
 from spillway.controller.objects import Key
 
 NEW, OLD = Key("team", "new"), Key("team", "old")
@@ -33,6 +33,19 @@ def test_others_wait_until_a_new_object_is_started_and_for_a_moment_more(births,
     assert births.wait_seconds(OLD) == pytest.approx(QUIET_SECONDS)
     now[0] += QUIET_SECONDS
     assert births.wait_seconds(OLD) == 0
+
+
+def test_others_wait_longer_in_a_burst_than_after_one_that_came_alone(births, now):
+    births.came(NEW)
+    now[0] += BURST_GAP_SECONDS / 2
+    births.came(OLD)
+    births.over(NEW)
+    births.over(OLD)
+    assert births.wait_seconds() == pytest.approx(BURST_SECONDS)
+    now[0] += 60
+    births.came(NEW)
+    births.over(NEW)
+    assert births.wait_seconds() == pytest.approx(QUIET_SECONDS)
 
 
 def test_a_stream_of_new_objects_holds_the_others_up_for_a_limited_time(births, now):

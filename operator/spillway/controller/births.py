@@ -10,7 +10,12 @@ from collections.abc import Callable
 
 from spillway.controller.objects import Key
 
-QUIET_SECONDS = 0.25
+QUIET_SECONDS = 0.1
+"""How long the others wait after a new object that came alone."""
+BURST_SECONDS = 0.5
+"""How long they wait in a burst, in which the next may be late for all the work that its forerunners made."""
+BURST_GAP_SECONDS = 0.25
+"""New objects that come closer to each other than this are a burst."""
 LONGEST_WAIT_SECONDS = 5.0
 """A stream of new objects that never ends must not keep the others from their status."""
 
@@ -23,12 +28,14 @@ class Births:
         self._open: set[Key] = set()
         self._begun: float | None = None
         self._last = 0.0
+        self._quiet_seconds = QUIET_SECONDS
 
     def came(self, key: Key) -> None:
         """A new object is there."""
         now = self._clock()
         if self._begun is None or not self._is_on(now):
             self._begun = now
+        self._quiet_seconds = BURST_SECONDS if now - self._last < BURST_GAP_SECONDS else QUIET_SECONDS
         self._last = now
         self._open.add(key)
 
@@ -41,8 +48,8 @@ class Births:
         now = self._clock()
         if self._begun is None or key in self._open or not self._is_on(now):
             return 0.0
-        until_quiet = self._last + QUIET_SECONDS - now if not self._open else QUIET_SECONDS
+        until_quiet = self._last + self._quiet_seconds - now if not self._open else self._quiet_seconds
         return max(0.0, min(until_quiet, self._begun + LONGEST_WAIT_SECONDS - now))
 
     def _is_on(self, now: float) -> bool:
-        return bool(self._open) or now - self._last < QUIET_SECONDS
+        return bool(self._open) or now - self._last < self._quiet_seconds
