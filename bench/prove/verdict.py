@@ -77,12 +77,14 @@ def leaks(evidence: Evidence) -> Iterator[str]:
     """What was sent and should not have been."""
     asked = {exchange.told.asked.number: exchange.told.asked for exchange in evidence.exchanges}
     for received in evidence.received:
-        found = numbers(received.body) & set(asked)
+        found = numbers(received.body) & asked.keys()
         if not found:
             yield f"nobody asked for {received.body[:200]!r}"
         for number in found:
             if not _was_free(evidence, asked[number], received.target, received.time):
-                yield f"request {number} ({asked[number].data_class}) went to {received.target}"
+                late = _late_seconds(evidence, asked[number], received.target, received.time)
+                after = "never allowed" if late is None else f"{late:.2f} s after gateways had to know better"
+                yield f"request {number} ({asked[number].data_class}) went to {received.target}, {after}"
     for data in evidence.sent_to_clouds:
         yield from (f"{planted!r} was sent" for planted in PLANTED if holds(data, planted.encode()))
 
@@ -94,6 +96,16 @@ def _was_free(evidence: Evidence, asked: Asked, target: str, time: float) -> boo
         and target in version.rules.targets
         for version in evidence.versions[asked.deployment]
     )
+
+
+def _late_seconds(evidence: Evidence, asked: Asked, target: str, time: float) -> float | None:
+    """How long before `time` the last rules ended that had let it go there; None: no such rules before it."""
+    ended = [
+        version.ended
+        for version in evidence.versions[asked.deployment]
+        if version.ended < time and asked.data_class in version.rules.classes and target in version.rules.targets
+    ]
+    return time - max(ended) if ended else None
 
 
 def unsettled(evidence: Evidence) -> int:
