@@ -465,11 +465,11 @@ async def _may_leave(team, classes):
     return "status" in body and body["status"].get("policy", {}).get("mayLeave", []) == classes
 
 
-async def test_it_says_that_it_is_alive_and_ends_within_seconds(control_plane, kinds, tmp_path):
+async def test_it_says_that_it_is_alive_and_ends_within_seconds(control_plane, kinds, team, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    operator = OperatorProcess(control_plane, tmp_path, f"--health-port={port}")
+    operator = OperatorProcess(control_plane, tmp_path, f"--namespaces={team.namespace}", f"--health-port={port}")
     await operator.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
 
@@ -481,6 +481,9 @@ async def test_it_says_that_it_is_alive_and_ends_within_seconds(control_plane, k
                 return False
 
         await until("/healthz", alive)
+    await team.apply()
+    # kopf itself takes five seconds where its watches have not begun yet
+    await until("all children", team.has)
     begun = asyncio.get_running_loop().time()
     assert await operator.stop() == 0
     assert asyncio.get_running_loop().time() - begun < 5, "kopf waits so long for tasks that nobody ended"
