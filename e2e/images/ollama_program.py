@@ -20,8 +20,6 @@ MODULES = Path(__file__).parent / "ollama"
 # Debian's, the third comes with a Go module that wraps it.
 _HEADERS = ("nlohmann-json3-dev", "libstb-dev")
 _MINIAUDIO = "github.com/gen2brain/malgo"
-# Go would have symbols for a debugger written, and -O2: a model of 2 MB needs neither, and compilers less time.
-_CGO = {"CGO_ENABLED": "1", "CGO_CFLAGS": "-O2", "CGO_CXXFLAGS": "-O1"}
 _BUILD_SECONDS = 3600.0
 
 _NEEDS = ("g++", "apt-get", "dpkg-deb")
@@ -50,7 +48,7 @@ def build() -> Path:
     say(f"building Ollama {VERSION}, once")
     headers = folder / "headers"
     debian.unpack(None, _HEADERS, headers)
-    environment = {**_CGO, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+    environment = {"CGO_ENABLED": "1", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
     run(go, "mod", "download", _MINIAUDIO, cwd=MODULES, env=environment)
     source = Path(run(go, "list", "-m", "-f", "{{.Dir}}", _MINIAUDIO, cwd=MODULES, env=environment).strip())
     include = headers / "usr" / "include"
@@ -65,5 +63,5 @@ def build() -> Path:
 
 
 def _program() -> Path:
-    digest = hashlib.sha256((MODULES / "go.sum").read_bytes() + repr(_CGO).encode())
-    return CACHE / f"ollama-{VERSION}-{digest.hexdigest()[:12]}" / "ollama"
+    digest = hashlib.sha256((MODULES / "go.sum").read_bytes()).hexdigest()[:12]
+    return CACHE / f"ollama-{VERSION}-{digest}" / "ollama"
