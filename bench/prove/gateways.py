@@ -36,10 +36,11 @@ class Life:
     last_words: str = ""
 
     def read(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """Its audit lines, and what it said of bugs."""
+        """Its audit lines, and what it said of bugs; a line that `kill -9` cut is neither."""
         lines: list[dict[str, Any]] = []
         bugs: list[str] = []
-        for text in self.log.read_bytes().splitlines():
+        *whole, rest = self.log.read_bytes().split(b"\n")
+        for text in whole if self.killed is not None or not rest else (*whole, rest):
             try:
                 line = orjson.loads(text)
             except ValueError:
