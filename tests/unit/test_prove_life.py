@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from bench.prove.gateways import Life
 
 AUDIT = b'{"event":"request","request_id":"1"}\n'
