@@ -25,7 +25,8 @@ def test_an_object_becomes_ready_and_answers_by_the_name_of_its_service(team: Te
 
 
 def test_saturation_spills_to_the_cloud_and_stops_when_it_is_over(team: Team) -> None:
-    team.apply(deployment(slo={"timeToFirstTokenMilliseconds": 1500}, **spilling()))
+    # one long prompt is well within it, two behind each other are not
+    team.apply(deployment(slo={"timeToFirstTokenMilliseconds": 2200}, **spilling()))
     team.until_serving("chat")
     before = cloud_bill_micros()
     crowd = team.ask("chat", LONG, count=24, parallel=12)
@@ -107,8 +108,8 @@ def test_gpus_are_asked_for_and_what_runs_out_is_told(team: Team) -> None:
     assert "False" in line.split()
     found = team.get("llmdep", "more") or {}
     assert "nvidia.com/gpu" in condition(found, "Ready")["message"]
-    answers = team.ask("more")
-    assert answers.backends() == ["cloud"]
+    # its ledger may be younger than what is told of its pod: until a gateway has money of it, nothing leaves
+    answers = until("it spills", lambda: (one := team.ask("more")).backends() == ["cloud"] and one)
     assert answers.reasons() <= {"NoEndpoints", "Loading"}
     team.delete("llmdep/chat")
     team.until_serving("more")
