@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -127,6 +128,27 @@ async def test_until_the_namespaces_labels_were_read_nothing_leaves(
     following.cancel()
 
     assert allowed == [frozenset()] * 4 + [frozenset({DataClass.INTERNAL, DataClass.PUBLIC})]
+
+
+async def test_a_slow_answer_does_not_put_off_the_next_look_at_the_labels(
+    spilling: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "NAMESPACE_EVERY_SECONDS", 0.4)
+    clock = asyncio.get_running_loop().time
+    begun: list[float] = []
+
+    class Slow:
+        async def get(self, _path: str, **_query: str) -> Any:
+            begun.append(clock())
+            await asyncio.sleep(0.3)
+            return {"metadata": {"name": "team"}}
+
+    table = spilling.gateway.table
+    following = asyncio.create_task(follow_namespace(Slow(), "team", table, lambda: None))  # type: ignore[arg-type]
+    await eventually(lambda: len(begun) == 6, "it looks again and again")
+    following.cancel()
+
+    assert min(later - earlier for earlier, later in pairwise(begun)) < 0.5
 
 
 def pod(name: str = "p", **changes: Any) -> dict[str, Any]:

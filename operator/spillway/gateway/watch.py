@@ -110,9 +110,14 @@ async def follow(client: KubeClient, path: str, sink: Sink, synced: Callable[[],
 
 
 async def follow_namespace(client: KubeClient, namespace: str, table: RouteTable, synced: Callable[[], None]) -> None:
-    """Keep the namespace's labels current. Until they were read once nothing leaves: they may forbid it."""
+    """Keep the namespace's labels current. Until they were read once nothing leaves: they may forbid it.
+
+    A slow answer puts the next look off by nothing: what the labels forbid is to be known as early as can be.
+    """
     table.set_namespace_labels({CEILING_LABEL: "None"})
+    clock = asyncio.get_running_loop().time
     while True:
+        begun = clock()
         try:
             found = await client.get(f"/api/v1/namespaces/{namespace}")
         except ClusterError as problem:
@@ -121,7 +126,7 @@ async def follow_namespace(client: KubeClient, namespace: str, table: RouteTable
             labels = _part(_part(found, "metadata"), "labels")
             table.set_namespace_labels({key: str(value) for key, value in labels.items()})
             synced()
-        await asyncio.sleep(NAMESPACE_EVERY_SECONDS * random.uniform(0.8, 1.0))
+        await asyncio.sleep(max(0.0, begun + NAMESPACE_EVERY_SECONDS * random.uniform(0.8, 1.0) - clock()))
 
 
 def deployments_path(namespace: str) -> str:
