@@ -82,6 +82,7 @@ class _Rendered:
     plan: Plan
     is_sized: bool
     manifests: tuple[Object, ...]
+    warning: InvalidObject | None
 
 
 @dataclass(slots=True)
@@ -101,7 +102,9 @@ class _Known:
             self.model = (model.is_there, model.facts)
             try:
                 plan, is_sized = _plan(self.deployment, policy.profiles, model)
-                self.rendered = _Rendered(plan, is_sized, render_deployment(self.deployment, plan, policy.render))
+                manifests = render_deployment(self.deployment, plan, policy.render)
+                warning = plan.warning or cache_shortage(self.deployment, plan)
+                self.rendered = _Rendered(plan, is_sized, manifests, warning)
             except InvalidObject as problem:
                 self.rendered = problem
         if isinstance(self.rendered, InvalidObject):
@@ -144,8 +147,7 @@ class Desires:
             return Desired(deployment, route, problem=problem, model=model)
         sized = rendered.plan if rendered.is_sized else None
         shown = None if sized is None else plan_status(sized)
-        warning = rendered.plan.warning or cache_shortage(deployment, rendered.plan)
-        return Desired(deployment, route, shown, wanted, warning=warning, model=model, kept=kept, sized=sized)
+        return Desired(deployment, route, shown, wanted, warning=rendered.warning, model=model, kept=kept, sized=sized)
 
     def _recall(self, body: Mapping[str, object], ceiling: str | None) -> _Known:
         uid, spec = text_at(body, "metadata", "uid"), body.get("spec")

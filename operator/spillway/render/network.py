@@ -71,7 +71,6 @@ def render_policies(
     common: dict[str, object] = {
         **values,
         "engine_ports": ports((VLLM_PORT, OLLAMA_PORT)),
-        "public": public_addresses(),
     }
     engines = [render("network/engine.yaml.j2", **common, monitoring=sorted(set(settings.monitoring_namespaces)))]
     if any(fetches_model(deployment) for deployment in deployments):
