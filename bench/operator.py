@@ -287,8 +287,7 @@ def table(objects: int, bare: Speed, speed: Speed, quiet: Quiet) -> Table:
     for column in ("Spillway", "bare server-side apply", "to reach"):
         shown.add_column(column, justify="right")
     shown.add_row("one at a time, p50 / p95 ms", *pairs("one_at_a_time", speed, bare), "13 / 25")
-    first = "{p50:.1f} / {p95:.1f}".format(**percentiles(speed.first_of_namespace))
-    shown.add_row("the first of a namespace, which gets a gateway", first, "-", "-")
+    shown.add_row("the first of a namespace, which gets a gateway", *pairs("first_of_namespace", speed), "-", "-")
     shown.add_row("back to back, p50 / p95 ms", *pairs("back_to_back", speed, bare), "60 / 120")
     shown.add_row(
         f"{objects} by {CLIENTS} clients until every child exists, s",

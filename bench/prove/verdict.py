@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bench.prove.asking import CALLERS_KEY, Asked, numbers
 from bench.prove.caller import End
-from bench.prove.cluster import cloud_model
+from bench.prove.cluster import Version, cloud_model
 from bench.prove.evidence import API_SERVER, Evidence, Exchange, poor
 from bench.prove.hiding import PLANTED
 from spillway.simulator.cloud.recorder import holds
@@ -89,22 +89,20 @@ def leaks(evidence: Evidence) -> Iterator[str]:
         yield from (f"{planted!r} was sent" for planted in PLANTED if holds(data, planted.encode()))
 
 
+def _allowing(evidence: Evidence, asked: Asked, target: str) -> Iterator[Version]:
+    """The rules, of any time, that let it go there."""
+    for version in evidence.versions[asked.deployment]:
+        if asked.data_class in version.rules.classes and target in version.rules.targets:
+            yield version
+
+
 def _was_free(evidence: Evidence, asked: Asked, target: str, time: float) -> bool:
-    return any(
-        version.begun <= time <= version.ended
-        and asked.data_class in version.rules.classes
-        and target in version.rules.targets
-        for version in evidence.versions[asked.deployment]
-    )
+    return any(version.begun <= time <= version.ended for version in _allowing(evidence, asked, target))
 
 
 def _late_seconds(evidence: Evidence, asked: Asked, target: str, time: float) -> float | None:
     """How long before `time` the last rules ended that had let it go there; None: no such rules before it."""
-    ended = [
-        version.ended
-        for version in evidence.versions[asked.deployment]
-        if version.ended < time and asked.data_class in version.rules.classes and target in version.rules.targets
-    ]
+    ended = [version.ended for version in _allowing(evidence, asked, target) if version.ended < time]
     return time - max(ended) if ended else None
 
 
