@@ -69,7 +69,8 @@ class Operated:
         """End it by SIGTERM."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(self._process.wait(), 30)
+            async with asyncio.timeout(30):
+                await self._process.wait()
         self._process = None
 
     async def calm(self, deadline_seconds: float = 300.0) -> float:

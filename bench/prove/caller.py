@@ -56,7 +56,8 @@ async def call(port: int, asked: Asked) -> Told:
     try:
         writer.write(_head(asked))
         if asked.expects:
-            begun = await asyncio.wait_for(_is_welcome(reader, data), PATIENCE_SECONDS) or None
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                begun = await _is_welcome(reader, data) or None
         if not data:
             writer.write(asked.body)
             end = await _read(reader, data, asked.leaves)

@@ -107,7 +107,8 @@ class Gateway:
         self.is_up = False
         with contextlib.suppress(TimeoutError):
             # a second SIGTERM, as `stop` sends, would end a process that is just done by that signal
-            await asyncio.wait_for(self._child.wait(), DRAIN_SECONDS)
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._child.wait()
         self.life.code = await self._child.stop(0.0)
         self.life.last_words = self._child.tail(5)
 

@@ -325,6 +325,21 @@ async def test_the_loop_writes_at_most_once_a_second_and_only_when_there_is_some
     assert store.writes == quiet
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_the_loop_ends_when_it_is_cancelled_in_the_moment_that_it_wakes(
+    store: FaultyStore, clock: Clock, steps: int
+) -> None:
+    ledger = ledger_of(store, clock)
+    running = asyncio.create_task(ledger.run())
+    await asyncio.sleep(0.01)
+    ledger.observe(ObservedGateway(name="pod-a", state=FallbackState.LOCAL))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running], timeout=1)
+    assert running.cancelled()
+
+
 async def test_what_a_gateway_saw_replaces_its_own_part_and_drops_what_the_dead_saw(
     store: FaultyStore, clock: Clock
 ) -> None:

@@ -71,15 +71,12 @@ class Ledger:
         self._snapshot: Snapshot | None = None
         self._purse = purse
         self._commit = commit
-        self._failures = 0
+        self._failures = self._considered = 0
         self._waiters: deque[_Waiter] = deque()
-        self._considered = 0
         self._wake = asyncio.Event()
         if purse.in_object or purse.unanswered or purse.settled_micros:
             self._wake.set()  # what a predecessor left is settled now, not at the first request
-        self._largest = 0
-        self._asked_since_write = 0
-        self._asked_before = 0
+        self._largest = self._asked_since_write = self._asked_before = 0
         self._last_asked = self._last_written = self._last_tried = -float("inf")
         self._reachable = True
         self._short_until = -float("inf")
@@ -182,7 +179,8 @@ class Ledger:
         """Keep the object up to date until cancelled or retired: at most one exchange a second."""
         while not (self._closing and not self._purse.open_reservations):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pause())
+                async with asyncio.timeout(self._pause()):
+                    await self._wake.wait()
             await asyncio.sleep(self._last_tried + WRITE_EVERY_SECONDS - self._monotonic())
             self._wake.clear()
             with contextlib.suppress(LedgerUnreachable):
@@ -216,7 +214,8 @@ class Ledger:
     async def _write_ahead(self, key: str) -> None:
         """Have a reservation on the disk before anything is spent of it; else it is none."""
         try:
-            await asyncio.wait_for(self._commit(), RESERVE_WITHIN_SECONDS)
+            async with asyncio.timeout(RESERVE_WITHIN_SECONDS):
+                await self._commit()
         except (JournalUnwritable, TimeoutError) as problem:
             if key in self._purse:
                 self._purse.release(key)
@@ -225,7 +224,8 @@ class Ledger:
     async def _write_down(self) -> None:
         """Have what a request came to on the disk. Where that fails, a crash would charge its whole reservation."""
         with contextlib.suppress(JournalUnwritable, TimeoutError):
-            await asyncio.wait_for(self._commit(), RESERVE_WITHIN_SECONDS)
+            async with asyncio.timeout(RESERVE_WITHIN_SECONDS):
+                await self._commit()
 
     async def _exchange(self) -> None:
         fresh = self._snapshot is None

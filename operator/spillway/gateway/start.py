@@ -239,7 +239,8 @@ async def serve_until(gateway: Gateway, told: asyncio.Event) -> None:
     if peers is not None:
         await peers.cleanup()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(gateway.close(), RETURN_LEASES_WITHIN_SECONDS)
+        async with asyncio.timeout(RETURN_LEASES_WITHIN_SECONDS):
+            await gateway.close()
     _log.info("ended")
 
 

@@ -50,7 +50,8 @@ class Child:
         if self.returncode is None:
             self.signal(signal.SIGTERM)
             try:
-                return await asyncio.wait_for(self.wait(), grace_seconds)
+                async with asyncio.timeout(grace_seconds):
+                    return await self.wait()
             except TimeoutError:
                 self.signal(signal.SIGKILL)
         return await self.wait()

@@ -255,14 +255,16 @@ class Container:
         log = self._around.logs / f"{self.plan.name}-exec.log"
         child = await self._around.keeper.start(argv, log=log, env=self._environment, cwd=self._working_directory())
         try:
-            return await asyncio.wait_for(child.wait(), timeout_seconds) == 0
+            async with asyncio.timeout(timeout_seconds):
+                return await child.wait() == 0
         finally:
             await child.stop(0)
 
     async def _pause(self, seconds: float) -> bool:
         """Wait; False when the pod is stopped meanwhile."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
         return not self._stopping.is_set()
 
     def _set(self, snapshot: Snapshot) -> None:

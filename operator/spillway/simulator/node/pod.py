@@ -176,7 +176,8 @@ class Pod:
 
     async def _until_referred(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._refer.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._refer.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
         self._refer.clear()
 
