@@ -25,8 +25,11 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## the main job on this machine: a real control plane, simulated GPUs, a recording cloud (ARGS="--seconds 60")
 	@$(BIN)/spillway demo $(ARGS)
 
-test: $(READY) ## the whole suite (ARGS="-k name")
-	@$(BIN)/python -m pytest $(ARGS)
+# Files are dealt out in their order, those of a real control plane first: they wait for it, and each process has its own.
+PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test: $(READY) ## the whole suite (ARGS="-k name"; PARALLEL= for one process)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 E2E := PYTHONPATH=tests $(BIN)/python -m e2e
 

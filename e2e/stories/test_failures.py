@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
+from e2e import cluster
 from e2e.cluster import Object, until
 from e2e.images.build import ENGINE
 from e2e.stories.world import Team, deployment
@@ -12,30 +10,42 @@ from e2e.stories.world import Team, deployment
 QUICK = [{"name": "SPILLWAY_SIMULATED_LOAD_SECONDS", "value": "1"}]
 CRASHES = [*QUICK, {"name": "SPILLWAY_SIMULATED_FAULT", "value": "crash-at-start"}]
 NEEDS_SECRET = [*QUICK, {"name": "TOKEN", "secretRef": {"name": "absent", "key": "token"}}]
+# an object's name: (the reason that it shows, what is wrong, what cures it)
+WRONG: dict[str, tuple[str, Object, Object]] = {
+    "image": ("ImagePullBackOff", {"engine": {"image": "spillway.local/none:e2e"}}, {"engine": {"image": ENGINE}}),
+    "crash-loop": ("KVCacheTooSmall", {"engine": {"env": CRASHES}}, {"engine": {"env": QUICK}}),
+    "secret": ("SecretNotFound", {"engine": {"env": NEEDS_SECRET}}, {"engine": {"env": QUICK}}),
+    # less than Python itself needs: the kernel ends it
+    "memory": ("OOMKilled", {"resources": {"memory": "24Mi"}}, {"resources": {"memory": "512Mi"}}),
+}
 
 
-@pytest.mark.parametrize(
-    ("reason", "wrong", "cure"),
-    [
-        ("ImagePullBackOff", {"engine": {"image": "spillway.local/none:e2e"}}, {"engine": {"image": ENGINE}}),
-        ("KVCacheTooSmall", {"engine": {"env": CRASHES}}, {"engine": {"env": QUICK}}),
-        ("SecretNotFound", {"engine": {"env": NEEDS_SECRET}}, {"engine": {"env": QUICK}}),
-        # less than Python itself needs: the kernel ends it
-        ("OOMKilled", {"resources": {"memory": "24Mi"}}, {"resources": {"memory": "512Mi"}}),
-    ],
-    ids=["a wrong image", "a crash loop", "a missing secret", "an OOM kill"],
-)
-def test_what_is_wrong_shows_and_clears_when_it_is_cured(
-    team: Team, reason: str, wrong: dict[str, Any], cure: dict[str, Any]
-) -> None:
-    team.apply(deployment(**wrong))
-    until("the engine's pod has failed", lambda: any(map(has_failed, team.pods("engine"))), 90)
-    line = team.until_shown("chat", reason)
-    assert "False" in line.split()
-    team.patch("llmdep/chat", {"spec": cure})
-    team.until_serving("chat")
-    assert reason not in team.until_shown("chat", "True")
-    assert team.ask("chat").seen[0]["done"]
+def test_each_thing_that_is_wrong_shows_by_its_reason_and_clears_when_it_is_cured(team: Team) -> None:
+    team.apply(*(deployment(name, **wrong) for name, (_, wrong, _) in WRONG.items()))
+    until("each has failed", lambda: all(any(map(has_failed, engines(team, name))) for name in WRONG), 120)
+
+    def shown() -> dict[str, str]:
+        lines = cluster.kubectl("get", "llmdep", "-n", team.name, "--no-headers").splitlines()
+        return {name: line for line in lines for name in WRONG if line.split()[0] == name}
+
+    def all_are_told() -> bool:
+        lines = shown()
+        return all({"False", reason} <= set(lines[name].split()) for name, (reason, _, _) in WRONG.items())
+
+    until("each shows its reason", all_are_told, 30)
+    print(cluster.kubectl("get", "llmdep", "-n", team.name))
+    for name, (_, _, cure) in WRONG.items():
+        team.patch(f"llmdep/{name}", {"spec": cure})
+    for name, (reason, _, _) in WRONG.items():
+        team.until_serving(name)
+        assert "True" in shown()[name].split()
+        assert reason not in shown()[name].split()
+        assert team.ask(name).seen[0]["done"]
+
+
+def engines(team: Team, name: str) -> list[Object]:
+    """The engine's pods of one object."""
+    return [pod for pod in team.pods("engine") if pod["metadata"]["name"].startswith(f"{name}-engine-")]
 
 
 def has_failed(pod: Object) -> bool:
