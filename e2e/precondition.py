@@ -60,11 +60,11 @@ def _not_debian() -> str | None:
     missing = [program for program in ("apt-get", "dpkg-deb", "unshare") if shutil.which(program) is None]
     if not Path(debian.KEYRING).exists():
         missing.append(debian.KEYRING)
-    if not missing and debian.mirror() is None:
+    if missing:
+        return f"what is missing is unpacked from Debian's packages, and this machine has no {' and no '.join(missing)}"
+    if debian.mirror() is None:
         return "apt uses no mirror of Debian here, and SPILLWAY_DEBIAN_MIRROR names none"
-    if not missing:
-        return None
-    return f"what is missing is unpacked from Debian's packages, and this machine has no {' and no '.join(missing)}"
+    return None
 
 
 def _no_namespaces() -> str | None:

@@ -14,7 +14,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def mirror() -> str | None:
-    """The mirror of Debian that SPILLWAY_DEBIAN_MIRROR names or this machine's apt uses; None where there is neither."""
+    """The mirror of Debian that SPILLWAY_DEBIAN_MIRROR names, or this machine's apt uses; None where neither is."""
     told = attempt("apt-get", "indextargets", "--format", "$(REPO_URI)").stdout.split()
     apts = next((url for url in told if url.rstrip("/").endswith("/debian")), None)
     return os.environ.get("SPILLWAY_DEBIAN_MIRROR") or apts
