@@ -5,6 +5,7 @@ What tests install for the whole cluster goes onto `own_plane`, a control plane 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -13,9 +14,15 @@ import pytest
 
 from llm_deployments import LLMDeployments
 from operator_process import OperatorProcess, install
-from spillway.simulator.controlplane import ControlPlane, running
+from spillway.simulator.controlplane import ControlPlane, binaries, running
 from spillway.simulator.kubeapi import KubeAPI
 from spillway.simulator.node import GpuNode
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs() -> None:
+    """What a control plane is made of; from nothing its build takes minutes, which no test's own time allows for."""
+    asyncio.run(binaries.find(_print))
 
 
 @pytest.fixture(scope="session")
