@@ -7,15 +7,19 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
+from http import HTTPStatus
 from subprocess import CompletedProcess
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import urlencode
 
 import yaml
+from kubernetes.client import ApiClient
+from kubernetes.config import new_client_from_config
 
 from e2e import docker, programs
 from e2e.offline import node_image
 from e2e.offline.versions import KIND, STOCK_NODE
-from e2e.shell import CACHE, ROOT, attempt, run, say
+from e2e.shell import CACHE, ROOT, CommandFailed, attempt, run, say
 
 NAME = "spillway"
 KUBECONFIG = CACHE / "kubeconfig"
@@ -29,6 +33,14 @@ _CONFIG = {
         # Kubernetes 1.35 and newer refuse to start on cgroup v1 unless told otherwise; on v2 it changes nothing.
         "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\nfailCgroupV1: false\n"
     ],
+}
+_KINDS = {
+    "namespace": ("api/v1", "namespaces"),
+    "pods": ("api/v1", "pods"),
+    "service": ("api/v1", "services"),
+    "deployments": ("apis/apps/v1", "deployments"),
+    "llmdep": ("apis/spillway.dev/v1alpha1", "llmdeployments"),
+    "llmledger": ("apis/spillway.dev/v1alpha1", "llmledgers"),
 }
 Object: TypeAlias = dict[str, Any]
 T = TypeVar("T")
@@ -119,15 +131,37 @@ def apply(*objects: Object, namespace: str = "default") -> None:
 
 def get(kind: str, name: str, namespace: str = "default") -> Object | None:
     """One object, None where there is none."""
-    text = kubectl("get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "json")
-    return json.loads(text) if text.strip() else None
+    return _read(f"{_path(kind, namespace)}/{name}")
 
 
 def items(kind: str, namespace: str = "default", selector: str = "") -> list[Object]:
     """Objects of a namespace."""
-    options = ["-l", selector] if selector else []
-    listed: list[Object] = json.loads(kubectl("get", kind, "-n", namespace, *options, "-o", "json"))["items"]
-    return listed
+    listed = _read(f"{_path(kind, namespace)}?{urlencode({'labelSelector': selector})}") or {}
+    found: list[Object] = listed["items"]
+    return found
+
+
+def _path(kind: str, namespace: str) -> str:
+    prefix, plural = _KINDS[kind]
+    return f"{prefix}/{plural}" if kind == "namespace" else f"{prefix}/namespaces/{namespace}/{plural}"
+
+
+def _read(path: str) -> Object | None:
+    """What the API server has, over a connection that stays: a kubectl of its own for each poll takes its time."""
+    api = _api()
+    answer = api.call_api("GET", f"{api.configuration.host}/{path}", {"Accept": "application/json"})
+    text = answer.read()
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return None
+    if answer.status != HTTPStatus.OK:
+        raise CommandFailed(f"GET {path}: {text.decode(errors='replace')}")
+    found: Object = json.loads(text)
+    return found
+
+
+@cache
+def _api() -> ApiClient:
+    return new_client_from_config(str(KUBECONFIG))
 
 
 def helm(*arguments: str) -> str:
@@ -153,4 +187,4 @@ def until(what: str, found: Callable[[], T], seconds: float = 60.0) -> T:
         if last:
             return last
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s until {what}; the last answer was {last!r}"
-        time.sleep(0.25)
+        time.sleep(0.1)
