@@ -110,6 +110,16 @@ def test_yaml_is_the_manifests_and_nothing_else():
     assert {each["metadata"]["namespace"] for each in objects} == {"team"}
 
 
+def test_the_manifests_are_those_that_an_operator_of_these_settings_would_apply(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SPILLWAY_HUB_ENDPOINT", "https://hub.example.internal")
+    monkeypatch.setenv("SPILLWAY_EGRESS_PROXY_URL", "http://10.0.0.9:3128")
+    monkeypatch.setenv("SPILLWAY_MONITORING_NAMESPACES", "watching")
+    printed = plan(SAMPLES / "chat.yaml", "-o", "yaml").output
+    assert "https://hub.example.internal" in printed
+    assert "http://10.0.0.9:3128" in printed
+    assert "- watching" in printed
+
+
 def test_manifests_may_follow_the_table():
     printed = plan(SAMPLES / "chat.yaml", "--manifests").output
     assert printed.index("needed") < printed.index("kind: LLMLedger")

@@ -39,18 +39,7 @@ def make_policy(settings: OperatorSettings) -> Policy:
     """What the settings come to for every object."""
     return Policy(
         profiles=_profiles(settings),
-        render=RenderSettings(
-            image=settings.image,
-            namespaced=bool(settings.namespaces),
-            gateway_replicas=settings.gateway_replicas,
-            hub_endpoint=settings.hub_endpoint,
-            s3_endpoint=settings.s3_endpoint,
-            allowed_hosts=settings.allowed_hosts,
-            unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
-            egress_cidrs=settings.egress_cidrs,
-            egress_proxy_url=settings.egress_proxy_url,
-            monitoring_namespaces=settings.monitoring_namespaces,
-        ),
+        render=RenderSettings.of(settings),
         routes=CompileSettings(
             allowed_hosts=frozenset(settings.allowed_hosts),
             unlabelled_may_leave=settings.unlabelled_namespace_may_leave,

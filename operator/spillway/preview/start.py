@@ -85,13 +85,7 @@ def manifests(
     deployments: Sequence[LLMDeployment], plans: Sequence[Plan], settings: OperatorSettings
 ) -> Iterator[Manifest]:
     """What would be applied: of each object its own, then of each namespace what its objects share."""
-    render = RenderSettings(
-        image=settings.image,
-        namespaced=bool(settings.namespaces),
-        allowed_hosts=settings.allowed_hosts,
-        unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
-        gateway_replicas=settings.gateway_replicas,
-    )
+    render = RenderSettings.of(settings)
     for deployment, plan in zip(deployments, plans, strict=True):
         try:
             yield from render_deployment(deployment, plan, render)

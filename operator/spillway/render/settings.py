@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
-from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT
+from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT, OperatorSettings
 
 # The engines that this release was tested with; spec.engine.image replaces one for one object.
 VLLM_IMAGE = "vllm/vllm-openai:v0.32.0"
@@ -36,3 +37,19 @@ class RenderSettings:
     namespaced: bool = False
     """Whether listed namespaces are served: then the role of a gateway is a Role in its namespace, no ClusterRole."""
     gateway_replicas: int = 2
+
+    @classmethod
+    def of(cls, settings: OperatorSettings) -> Self:
+        """What the settings of an operator come to for what is rendered, by it or by `spillway plan`."""
+        return cls(
+            image=settings.image,
+            namespaced=bool(settings.namespaces),
+            gateway_replicas=settings.gateway_replicas,
+            hub_endpoint=settings.hub_endpoint,
+            s3_endpoint=settings.s3_endpoint,
+            allowed_hosts=settings.allowed_hosts,
+            unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
+            egress_cidrs=settings.egress_cidrs,
+            egress_proxy_url=settings.egress_proxy_url,
+            monitoring_namespaces=settings.monitoring_namespaces,
+        )
