@@ -9,7 +9,7 @@ ARGS ?=
 
 help: ## what can be made
 	@echo "Spillway: make TARGET [ARGS=\"...\"]"; echo
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## the virtual environment, as locked
 

@@ -14,8 +14,18 @@ from e2e import cluster, demo, docker, precondition, programs, release
 from e2e.images import ollama_program
 from e2e.images.build import build_all
 from e2e.shell import CACHE, ROOT, CommandFailed, say
+from e2e.stories import outside
 from spillway.errors import SetupError
 
+TO_PLAY_WITH = """
+  export KUBECONFIG={kubeconfig} PATH={programs}:$PATH
+  kubectl apply -f e2e/chat.yaml && kubectl wait --for=condition=Ready llmdep/chat --timeout=120s
+  kubectl port-forward service/chat 8000:80 &
+  curl -s localhost:8000/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{"model": "chat", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+GPUs, the vLLM on them, the model hub and the cloud are simulated. make kind-down removes the cluster.
+"""
 USAGE = "usage: python -m e2e obstacle | up | down | demo | test [arguments of pytest]"
 
 
@@ -26,6 +36,9 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(f"{told}\n" if (told := precondition.obstacle()) else "")
         case ["up"]:
             up()
+            outside.open_all()
+            where = {"kubeconfig": cluster.KUBECONFIG, "programs": programs.kubectl().parent}
+            sys.stdout.write(TO_PLAY_WITH.format(**where))
         case ["down"]:
             down()
         case ["demo", *options]:

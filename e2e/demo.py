@@ -25,7 +25,7 @@ from rich.console import Console
 from e2e import cluster, programs, release
 from e2e.cluster import until
 from e2e.images.build import ENGINE
-from e2e.stories import outside, world
+from e2e.stories import outside
 from e2e.stories.world import Team
 from spillway.simulator import trace
 from spillway.simulator.cloud.recorder import read_records, read_sent
@@ -38,7 +38,6 @@ from spillway.simulator.demo.screen import Screen
 from spillway.simulator.demo.tally import tally
 
 NAMESPACE = "demo"
-GPUS = 8
 ENGINE_PORT = 8000
 GATEWAY_PORT = 8080
 
@@ -92,12 +91,10 @@ class _Victim:
 
 def _prepare(screen: Screen, team: Team) -> None:
     screen.step("A node that says it has GPUs; beside it a model hub, and a cloud that records and bills")
-    world.offer_gpus(GPUS)
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
     if cluster.get("namespace", outside.CLOUD_NAMESPACE):
         cluster.kubectl("delete", "pod", "cloud", "-n", outside.CLOUD_NAMESPACE, "--now", "--ignore-not-found")
-    outside.open_cloud()
-    outside.open_hub()
+    outside.open_all()
     team.open()
     screen.block(cluster.kubectl("get", "nodes", "-L", "nvidia.com/gpu.product"))
 

@@ -1,7 +1,8 @@
 """Runs in a pod of the cluster: sends requests as a client does, and prints what came back, one JSON object a request.
 
 Its one argument is JSON: url, body, and optionally headers, count (how many), parallel (at the same time), pause (the
-seconds from an answer to the next request), steady (go on until standard input ends, however many they become).
+seconds from an answer to the next request), steady (go on until standard input ends, however many they become),
+connect_again (how often to try again, as OpenAI's clients do, where no connection comes about).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ async def ask(session: aiohttp.ClientSession, order: dict[str, Any], number: int
     begun = time.monotonic()
     seen: dict[str, Any] = {"number": number, "status": 0, "text": "", "done": False, "error": ""}
     try:
-        async with session.post(order["url"], json=order["body"], headers=order.get("headers")) as response:
+        async with await connected(session, order) as response:
             seen["status"] = response.status
             seen["headers"] = {name.lower(): value for name, value in response.headers.items()}
             if response.status == 200 and order["body"].get("stream"):
@@ -35,6 +36,18 @@ async def ask(session: aiohttp.ClientSession, order: dict[str, Any], number: int
         seen["error"] = f"{type(error).__name__}: {error}"
     seen["seconds"] = round(time.monotonic() - begun, 3)
     return seen
+
+
+async def connected(session: aiohttp.ClientSession, order: dict[str, Any]) -> aiohttp.ClientResponse:
+    """The answer, once its head is there."""
+    for left in reversed(range(order.get("connect_again", 0) + 1)):
+        try:
+            return await session.post(order["url"], json=order["body"], headers=order.get("headers"))
+        except aiohttp.ClientConnectorError:
+            if not left:
+                raise
+            await asyncio.sleep(0.5)
+    raise AssertionError
 
 
 def read_line(line: str, seen: dict[str, Any], seconds: float) -> None:

@@ -7,20 +7,16 @@ from contextlib import contextmanager
 
 import pytest
 from e2e import cluster, release
-from e2e.stories.outside import CLOUD_NAMESPACE, open_cloud, open_hub
-from e2e.stories.world import Team, offer_gpus
+from e2e.stories.outside import CLOUD_NAMESPACE, open_all
+from e2e.stories.world import Team
 
-GPUS = 8
 _TEAMS: list[Team] = []
 _SHOWN = "llmdep,pods,deployments,services,networkpolicies,jobs,pvc,llmledgers"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _stage() -> None:
-    """A node that says that it has GPUs, and a cloud that records."""
-    offer_gpus(GPUS)
-    open_cloud()
-    open_hub()
+    open_all()
 
 
 @pytest.fixture

@@ -14,6 +14,15 @@ CLOUD_KEY = "sk-recorded"
 CLOUD_NAMESPACE = "recording"
 
 
+def open_all(gpus: int = 8) -> None:
+    """A node that says that it has GPUs, a cloud that records, and a model hub."""
+    node = cluster.kubectl("get", "nodes", "-o", "name").strip()
+    offered = f'{{"status":{{"capacity":{{"nvidia.com/gpu":"{gpus}"}}}}}}'  # as a device plugin would
+    cluster.kubectl("patch", node, "--subresource=status", "--type=merge", "-p", offered)
+    open_cloud()
+    open_hub()
+
+
 def open_hub() -> None:
     """Bring up a model hub beside the cloud, with the repository of the samples."""
     where = f"host='0.0.0.0', port={release.HUB_PORT}, files_host='files.{CLOUD_NAMESPACE}'"

@@ -19,6 +19,8 @@ from e2e.stories.pods import RESTRICTED, pod
 
 OURS = "app.kubernetes.io/managed-by=spillway"
 OWNED = "deployments,services,networkpolicies,serviceaccounts,rolebindings,jobs,llmledgers"
+CALLERS = 4
+"""Of steady traffic."""
 CALLER = (Path(__file__).parent / "caller.py").read_text()
 
 
@@ -35,6 +37,10 @@ class Answers:
     def reasons(self) -> set[str]:
         """Every reason that was given."""
         return {one.get("headers", {}).get("x-spillway-reason", "") for one in self.seen}
+
+    def unanswered(self) -> list[dict[str, Any]]:
+        """Those that were not answered whole."""
+        return [one for one in self.seen if not one["done"]]
 
     def lost(self) -> list[dict[str, Any]]:
         """Those that were neither answered whole nor told when to come back."""
@@ -144,6 +150,17 @@ class Team:
         """The names of those pods that are Ready."""
         return {pod["metadata"]["name"] for pod in self.pods(component) if is_ready(pod)}
 
+    def restarts(self, pod_name: str) -> int:
+        """How often the first container of a pod was started again."""
+        found = self.get("pods", pod_name) or {}
+        statuses = found.get("status", {}).get("containerStatuses") or [{"restartCount": 0}]
+        return int(statuses[0]["restartCount"])
+
+    def spent_usd(self, name: str) -> float:
+        """What the object's status says was spent of its budget."""
+        found = self.get("llmdep", name) or {}
+        return float(found.get("status", {}).get("budget", {}).get("spent") or 0)
+
     def until_others_ready(self, component: str, count: int, gone: set[str]) -> None:
         """Wait until so many pods are Ready that are none of those that are gone."""
         until(f"{count} pods are ready beside {gone}", lambda: len(self.ready(component) - gone) >= count, 120)
@@ -202,8 +219,8 @@ class Team:
         return self._sent[-1]
 
     def send_steadily(self, model: str, **options: Any) -> Traffic:
-        """Four callers, each with one request after another until the traffic is ended; the first ones are answered."""
-        traffic = self.send(model, steady=True, parallel=4, pause=0.1, **options)
+        """CALLERS, each with one request after another until the traffic is ended; the first ones are answered."""
+        traffic = self.send(model, steady=True, parallel=CALLERS, pause=0.1, **options)
         traffic.until_answered(8)
         return traffic
 
@@ -221,7 +238,7 @@ class Team:
         self.until_ready(f"pod/{pod_name}")
         script = f"import socket; socket.create_connection(({host!r}, {port}), 3).close()"
         tried = cluster.try_kubectl("exec", "-n", self.name, pod_name, "--", "python", "-c", script)
-        refused = any(word in tried.stderr for word in ("timed out", "refused", "unreachable", "gaierror"))
+        refused = any(word in tried.stderr for word in ("timed out", "refused", "unreachable"))
         assert tried.returncode == 0 or refused, tried.stderr
         return tried.returncode == 0
 
@@ -304,10 +321,3 @@ def spilling(limit: str = "1.00", **target: Any) -> Object:
         "budget": {"limit": limit, "window": "Day"},
         "access": {"mode": "None"},
     }
-
-
-def offer_gpus(count: int) -> None:
-    """Have the node's status offer so many GPUs, as a device plugin would."""
-    node = cluster.kubectl("get", "nodes", "-o", "name").strip()
-    offered = f'{{"status":{{"capacity":{{"nvidia.com/gpu":"{count}"}}}}}}'
-    cluster.kubectl("patch", node, "--subresource=status", "--type=merge", "-p", offered)
