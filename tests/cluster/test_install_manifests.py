@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +19,7 @@ from installed import (
     apply_object,
     clusterroles_of_ours,
     gateway_is_at_home_in,
+    is_served,
     kinds_are_served,
     kubectl,
     make_namespace,
@@ -26,6 +31,8 @@ from installed import (
     too_much,
 )
 from llm_deployments import LLMDeployments
+from operator_process import until
+from spillway import __version__
 from spillway.simulator.controlplane import ControlPlane
 from spillway.simulator.kubeapi import KubeAPI
 from spillway.simulator.node import GpuNode
@@ -33,6 +40,7 @@ from spillway.simulator.node import GpuNode
 pytestmark = pytest.mark.cluster
 
 MANIFESTS = ROOT / "manifests"
+IMAGE = f"ghcr.io/spillway-dev/spillway:{__version__}"
 
 
 @asynccontextmanager
@@ -44,6 +52,27 @@ async def installed(plane: ControlPlane, api: KubeAPI, kustomization: str) -> As
         yield
     finally:
         await kubectl(plane, "delete", "--wait", "-k", str(MANIFESTS / kustomization))
+
+
+def told(pod: dict[str, Any]) -> dict[str, str]:
+    """What the operator of a pod is told by its environment."""
+    return {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize("folder", ["base", "overlays/monitoring", "overlays/namespaced", "argocd/example"])
+def test_the_line_of_images_that_the_readme_tells_moves_operator_and_gateways(
+    control_plane: ControlPlane, tmp_path: Path, folder: str
+):
+    (example,) = re.findall(r"```yaml\n(.*?)```", (MANIFESTS / "README.md").read_text(), re.DOTALL)
+    mine = yaml.safe_load(example)
+    assert mine["resources"] == ["manifests/base"]
+    # kustomize takes no absolute path
+    mine["resources"] = [os.path.relpath(MANIFESTS / folder, tmp_path.resolve())]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(mine))
+    made = yaml.safe_load_all(control_plane.kubectl("kustomize", str(tmp_path)).stdout)
+    (pod,) = [one["spec"]["template"]["spec"] for one in made if one["kind"] == "Deployment"]
+    assert pod["containers"][0]["image"] == "registry.example/spillway:mine"
+    assert told(pod)["SPILLWAY_IMAGE"] == "registry.example/spillway:mine"
 
 
 async def test_the_base_is_accepted_and_gives_the_operator_no_right_too_many(own_plane: ControlPlane, own_api: KubeAPI):
@@ -66,9 +95,7 @@ async def test_the_monitoring_overlay_has_all_of_the_base_and_is_accepted(own_pl
     assert set(kinds[0]) <= set(kinds[1])
     async with installed(own_plane, own_api, "overlays/monitoring"):
         pod = await pod_is_made(own_api)
-        assert pod["spec"]["containers"][0]["env"] == [
-            {"name": "SPILLWAY_MONITORING_NAMESPACES", "value": "monitoring"}
-        ]
+        assert told(pod["spec"]) == {"SPILLWAY_IMAGE": IMAGE, "SPILLWAY_MONITORING_NAMESPACES": "monitoring"}
 
 
 async def test_the_namespaced_overlay_serves_its_namespace_and_can_do_nothing_in_another(
@@ -78,7 +105,7 @@ async def test_the_namespaced_overlay_serves_its_namespace_and_can_do_nothing_in
     await make_namespace(own_api, "team-b")
     async with installed(own_plane, own_api, "overlays/namespaced"):
         pod = await pod_is_made(own_api)
-        assert pod["spec"]["containers"][0]["env"] == [{"name": "SPILLWAY_NAMESPACES", "value": "team-a"}]
+        assert told(pod["spec"]) == {"SPILLWAY_IMAGE": IMAGE, "SPILLWAY_NAMESPACES": "team-a"}
         assert too_much(await rights_at_work(own_plane, "team-a")) == []
         for namespace in ("team-b", "spillway-system"):
             assert await rights(own_plane, OPERATOR, namespace) == set()
@@ -91,3 +118,27 @@ async def test_the_namespaced_overlay_serves_its_namespace_and_can_do_nothing_in
             await apply_object(own_api, "team-a")
             await LLMDeployments(own_api, "team-a").ready("chat")
             await gateway_is_at_home_in(own_plane, own_api, "team-a", "team-b", "spillway-system")
+
+
+async def test_what_the_readme_tells_before_the_removal_takes_down_gateways_and_engines(
+    own_plane: ControlPlane, own_api: KubeAPI, tmp_path: Path
+):
+    page = (MANIFESTS / "README.md").read_text().replace("\\\n", " ")
+    told_to = [
+        shlex.split(line) for line in re.findall(r"^\$ kubectl (.*)$", page.partition("To remove it")[2], re.MULTILINE)
+    ]
+    delete, wait, remove = told_to
+    assert (delete[0], wait[0], remove) == ("delete", "wait", ["delete", "-k", "manifests/base"])
+    await make_namespace(own_api, "leaving")
+    async with installed(own_plane, own_api, "base"):
+        await rights_at_work(own_plane, "leaving")
+        async with operator_at_work(own_plane, tmp_path):
+            await apply_object(own_api, "leaving")
+            await until("the object is served", lambda: is_served(own_api, "leaving"))
+            await kubectl(own_plane, *delete)
+            await kubectl(own_plane, *wait)
+            left = "deployments,services,serviceaccounts,rolebindings,networkpolicies,llmdeployments,llmledgers"
+            assert (
+                await kubectl(own_plane, "get", left, "-A", "-o=name", "-l=app.kubernetes.io/managed-by=spillway") == ""
+            )
+        await kubectl(own_plane, *wait)  # nothing is there to wait for

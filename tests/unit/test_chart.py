@@ -46,7 +46,7 @@ def base() -> Objects:
     """What manifests/base has, in its files and those of the CRDs."""
     files = [*(ROOT / "manifests/base").glob("*.yaml"), *(ROOT / "crds").glob("spillway*.yaml")]
     documents = (document for file in files for document in yaml.safe_load_all(file.read_text()))
-    return by_name([document for document in documents if document["kind"] != "Kustomization"])
+    return by_name([document for document in documents if document.get("kind", "Kustomization") != "Kustomization"])
 
 
 def pod(objects: Objects) -> dict[str, Any]:
@@ -136,7 +136,9 @@ def test_it_installs_the_version_that_it_comes_with(default: Objects):
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     image = f"ghcr.io/spillway-dev/spillway:{__version__}"
-    assert [pod(objects)["spec"]["containers"][0]["image"] for objects in (default, base())] == [image, image]
+    for objects in (default, base()):
+        container = pod(objects)["spec"]["containers"][0]
+        assert (container["image"], environment(objects)["SPILLWAY_IMAGE"]) == (image, image)
 
 
 def test_every_value_reaches_what_it_is_for(home: Path):
