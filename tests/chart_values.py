@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_TERM = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+NEAR = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": _TERM}]}
 EVERY_VALUE: dict[str, Any] = {
     "image": {"repository": "registry.example/spillway", "tag": "1.2.3", "digest": "", "pullPolicy": "Always"},
     "imagePullSecrets": [{"name": "registry"}],
@@ -22,7 +24,16 @@ EVERY_VALUE: dict[str, Any] = {
         "labels": {"release": "prometheus"},
         "dashboard": {"create": True, "labels": {"grafana_dashboard": "yes"}},
     },
-    "gateway": {"replicas": 3},
+    "gateway": {
+        "replicas": 3,
+        "resources": {"requests": {"cpu": 0.5}, "limits": {"memory": "1Gi"}},
+        "nodeSelector": {"pool": "gateways"},
+        "tolerations": [{"key": "gateways", "operator": "Exists", "tolerationSeconds": 300}],
+        "affinity": {"podAntiAffinity": {}, "nodeAffinity": NEAR},
+        "priorityClassName": "higher",
+        "podAnnotations": {"example.org/team": 'it\'s "ours"'},
+        "imagePullSecrets": [{"name": "mirror"}],
+    },
     "profiles": {"l4-24gb": {"maxCount": 2}, "a100-80gb": None, "tiny": {"memoryGiB": 4.5}},
     "operator": {
         "resyncSeconds": 86400,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from spillway import __version__
 from spillway.errors import InvalidSetting
+from spillway.gateway_pod import DEFAULT_POD, GatewayPod, parse_gateway_pod
 
 MayLeaveCeiling = Literal["None", "Public", "Internal"]
 LogFormat = Literal["Auto", "JSON", "Text"]
@@ -55,6 +56,9 @@ class OperatorSettings:
     """SPILLWAY_GATEWAY_REPLICAS: gateway pods in each namespace that has an LLMDeployment.
 
     Money holds over any number of them, and they tell each other what they dispatched."""
+    gateway_pod: GatewayPod = DEFAULT_POD
+    """SPILLWAY_GATEWAY_POD: JSON with nodeSelector, tolerations, affinity, priorityClassName, imagePullSecrets,
+    podAnnotations or resources of gateways' pods."""
     resync_seconds: float = 300.0
     """SPILLWAY_RESYNC_SECONDS: how often every object is compared with the cluster even if no event came."""
     concurrency: int = 16
@@ -128,6 +132,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "egress_proxy_url": _proxy,
     "monitoring_namespaces": _items,
     "gateway_replicas": _at_least(1, int),
+    "gateway_pod": parse_gateway_pod,
     "resync_seconds": _at_least(1, float),
     "concurrency": _at_least(1, int),
     "health_port": _at_least(0, int),

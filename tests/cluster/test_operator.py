@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -11,7 +12,12 @@ import aiohttp
 import pytest
 
 from operator_process import KINDS, OperatorProcess, applies, install, until
+from spillway.api.v1alpha1 import parse_deployment
+from spillway.controller.objects import FIELD_MANAGER
+from spillway.controller.projection import difference
 from spillway.errors import Forbidden
+from spillway.gateway_pod import parse_gateway_pod
+from spillway.render import RenderSettings, render_namespace
 from spillway.simulator.kubeapi import KubeAPI
 
 pytestmark = pytest.mark.cluster
@@ -162,6 +168,56 @@ async def test_a_pass_that_finds_nothing_to_do_writes_nothing(operator, team):
     await passes_over(team)
     assert await team.versions() == before
     assert await applies(team.api) - counted == THE_LATER_ONE
+
+
+EVERY_WISH = {
+    "nodeSelector": {"node-role.kubernetes.io/gateways": "", "pool": "gateways"},
+    "tolerations": [{"key": "gateways", "value": "", "effect": "NoExecute", "tolerationSeconds": 60}],
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Exists", "values": []}]}]
+            }
+        },
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "podAffinityTerm": {
+                        "topologyKey": "zone",
+                        "labelSelector": {"matchLabels": {"app.kubernetes.io/component": "gateway"}},
+                        "namespaceSelector": {},
+                    },
+                }
+            ]
+        },
+    },
+    "priorityClassName": "system-cluster-critical",
+    "imagePullSecrets": [{"name": "mirror"}, {"name": "another"}],
+    "podAnnotations": {"example.com/team": "a"},
+    "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}, "limits": {"cpu": 1}},
+}
+
+
+@pytest.mark.parametrize("operator_environment", [{"SPILLWAY_GATEWAY_POD": json.dumps(EVERY_WISH)}], ids=["all"])
+async def test_all_that_can_be_said_of_gateways_pods_is_applied_once(operator, team):
+    await team.apply()
+    await until("all children", team.has)
+    gateway = await team.get("deployments", "spillway-gateway")
+    spec = gateway["spec"]["template"]["spec"]
+    assert spec["nodeSelector"] == EVERY_WISH["nodeSelector"]
+    assert [secret["name"] for secret in spec["imagePullSecrets"]] == ["mirror", "another"]
+    assert spec["containers"][0]["resources"]["requests"] == {"cpu": "500m", "memory": "1Gi"}
+    pod = parse_gateway_pod(json.dumps(EVERY_WISH))
+    settings = RenderSettings(image=spec["containers"][0]["image"], gateway_replicas=1, gateway_pod=pod)
+    body = await team.get("llmdeployments", "chat")
+    (desired,) = [
+        made
+        for made in render_namespace(team.namespace, [parse_deployment(body)], settings)
+        if made["kind"] == "Deployment"
+    ]
+    desired["spec"]["template"]["spec"]["containers"][0]["args"] = spec["containers"][0]["args"]
+    assert difference(desired, gateway, manager=FIELD_MANAGER) is None
 
 
 async def passes_over(team):

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_values import EVERY_VALUE
+from chart_values import EVERY_VALUE, NEAR
 from go_programs import version
 from helm_program import CHART, ROOT, helm, rendered, template
 from spillway import __version__
 from spillway.api.v1alpha1 import parse_deployment
+from spillway.gateway_pod import GatewayPod
 from spillway.settings import OperatorSettings, read_settings
 from spillway.sizing.plan import plan_deployment
 from spillway.sizing.profiles import AcceleratorProfile, Toleration, default_profiles, load_profiles
@@ -157,6 +158,15 @@ def test_every_value_reaches_what_it_is_for(home: Path):
         egress_proxy_url="http://proxy.corp.example:3128",
         monitoring_namespaces=("prometheus",),
         gateway_replicas=3,
+        gateway_pod=GatewayPod(
+            resources={"requests": {"cpu": "0.5"}, "limits": {"memory": "1Gi"}},
+            node_selector={"pool": "gateways"},
+            tolerations=({"key": "gateways", "operator": "Exists", "tolerationSeconds": 300},),
+            affinity={"nodeAffinity": NEAR},
+            priority_class_name="higher",
+            annotations={"example.org/team": 'it\'s "ours"'},
+            image_pull_secrets=("mirror",),
+        ),
         resync_seconds=86400,
         concurrency=3,
         log_format="JSON",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spillway.errors import InvalidSetting
+from spillway.gateway_pod import GatewayPod
 from spillway.settings import OperatorSettings, read_settings
 
 
@@ -29,6 +30,7 @@ def test_each_field_is_read_from_its_variable():
             "SPILLWAY_EGRESS_PROXY_URL": "http://proxy.corp.example:3128/",
             "SPILLWAY_MONITORING_NAMESPACES": "monitoring",
             "SPILLWAY_GATEWAY_REPLICAS": "3",
+            "SPILLWAY_GATEWAY_POD": '{"nodeSelector": {"pool": "gateways"}}',
             "SPILLWAY_RESYNC_SECONDS": "60",
             "SPILLWAY_CONCURRENCY": "4",
             "SPILLWAY_HEALTH_PORT": "0",
@@ -49,6 +51,7 @@ def test_each_field_is_read_from_its_variable():
         egress_proxy_url="http://proxy.corp.example:3128",
         monitoring_namespaces=("monitoring",),
         gateway_replicas=3,
+        gateway_pod=GatewayPod(node_selector={"pool": "gateways"}),
         resync_seconds=60.0,
         concurrency=4,
         health_port=0,

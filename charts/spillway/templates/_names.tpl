@@ -48,3 +48,16 @@ app.kubernetes.io/component: operator
 {{- end -}}
 {{- toYaml $listed -}}
 {{- end }}
+
+{{/* What gateways' pods are told beyond the operator's own defaults, as JSON; empty where nothing is. */}}
+{{- define "spillway.gatewayPod" -}}
+{{- $stated := dict -}}
+{{- range $key, $value := omit .Values.gateway "replicas" -}}
+{{- if $value -}}
+{{- $_ := set $stated $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- if $stated -}}
+{{- toJson $stated -}}
+{{- end -}}
+{{- end }}

@@ -40,7 +40,7 @@ def render_deployment(deployment: LLMDeployment, plan: Plan, settings: RenderSet
         steps = fetch_steps(deployment, settings)
     return (
         render("ledger.yaml.j2", **values, budget=ledger_budget(deployment)),
-        *render_model(values, deployment, steps),
+        *render_model(values, deployment, steps, settings),
         *engine,
         render("gateway/front.yaml.j2", **values),
     )

@@ -71,7 +71,7 @@ class Step:
 
 
 def render_model(
-    values: Mapping[str, object], deployment: LLMDeployment, steps: Sequence[Step]
+    values: Mapping[str, object], deployment: LLMDeployment, steps: Sequence[Step], settings: RenderSettings
 ) -> tuple[Manifest, ...]:
     """The claim, where one is made, and the Job of `steps`; nothing where nothing is downloaded onto a claim."""
     cache = model_cache(deployment)
@@ -83,13 +83,22 @@ def render_model(
         *((render("model/claim.yaml.j2", **values, cache=cache, retained=retained),) if made else ()),
         render(
             "model/job.yaml.j2",
-            **values,
+            **(dict(values) | {"pull_secrets": pull_secrets(deployment, steps, settings)}),
             cache=cache,
             steps=steps,
             models_directory=MODELS_DIRECTORY,
             secrets_directory=SECRETS_DIRECTORY,
         ),
     )
+
+
+def pull_secrets(
+    deployment: LLMDeployment, steps: Sequence[Step], settings: RenderSettings
+) -> list[Mapping[str, object]]:
+    """What the images of `steps` are pulled with: the object's Secrets, and for Spillway's own the administrator's."""
+    own = settings.gateway_pod.image_pull_secrets if any(step.image == settings.image for step in steps) else ()
+    names = dict.fromkeys((*(secret.name for secret in deployment.spec.engine.image_pull_secrets), *own))
+    return [{"name": name} for name in names]
 
 
 def fetch_steps(deployment: LLMDeployment, settings: RenderSettings) -> tuple[Step, ...]:

@@ -45,6 +45,8 @@ def render_namespace(
         render(
             "gateway/deployment.yaml.j2",
             **values,
+            pod=settings.gateway_pod,
+            pull_secrets=[{"name": name} for name in settings.gateway_pod.image_pull_secrets],
             arguments=gateway_arguments(settings),
             credentials=projected_keys("secret", (target.secret_ref for target in targets)),
             credentials_directory=CREDENTIALS_DIRECTORY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from spillway.gateway_pod import DEFAULT_POD, GatewayPod
 from spillway.settings import HUB_ENDPOINT, S3_ENDPOINT, OperatorSettings
 
 # The engines that this release was tested with; spec.engine.image replaces one for one object.
@@ -37,6 +38,7 @@ class RenderSettings:
     namespaced: bool = False
     """Whether listed namespaces are served: then the role of a gateway is a Role in its namespace, no ClusterRole."""
     gateway_replicas: int = 2
+    gateway_pod: GatewayPod = DEFAULT_POD
 
     @classmethod
     def of(cls, settings: OperatorSettings) -> Self:
@@ -45,6 +47,7 @@ class RenderSettings:
             image=settings.image,
             namespaced=bool(settings.namespaces),
             gateway_replicas=settings.gateway_replicas,
+            gateway_pod=settings.gateway_pod,
             hub_endpoint=settings.hub_endpoint,
             s3_endpoint=settings.s3_endpoint,
             allowed_hosts=settings.allowed_hosts,
