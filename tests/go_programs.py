@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -72,7 +73,9 @@ def go_program(name: str, tool: str | None = None) -> Path:
     folder = Path.home() / ".cache" / "spillway"
     directory = folder / gobuild.key(programs)
     if programs.missing(directory):
-        asyncio.run(gobuild.build(programs, folder, directory, _print))
+        # in a thread, for a test that runs in a loop of its own
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            beside.submit(asyncio.run, gobuild.build(programs, folder, directory, _print)).result()
     return directory / name
 
 
