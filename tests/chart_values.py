@@ -44,6 +44,11 @@ EVERY_VALUE: dict[str, Any] = {
         "tolerations": [{"key": "system", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "high",
+        "podLabels": {"example.org/team": "platform"},
         "podAnnotations": {"example.org/note": "yes"},
+        "extraEnv": [{"name": "TZ", "value": "Europe/Berlin"}],
+        "serviceAccount": {"annotations": {"example.org/role": "spillway"}},
+        "podSecurityContext": {"runAsUser": None, "runAsGroup": None},
+        "containerSecurityContext": {"privileged": False},
     },
 }

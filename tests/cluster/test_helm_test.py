@@ -1,4 +1,4 @@
-"""`helm test`: its pod's program, with the rights and options that the chart gives it, chats with a served model."""
+"""`helm test`: its pod's program, with the account and options that the chart gives it, chats with a served model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from helm_program import rendered
+from installed import kubectl
 from llm_deployments import SERVED, LLMDeployments
 from operator_process import OperatorProcess
 from spillway.simulator.controlplane import ControlPlane
@@ -22,8 +23,10 @@ pytestmark = pytest.mark.cluster
 
 async def chat(plane: ControlPlane, folder: Path, namespace: str, gateway: str = "") -> tuple[int, str]:
     """Run the pod's container here, its account mounted in `folder`; `gateway` stands for the cluster's DNS."""
-    (pod,) = [one for one in rendered(folder, f"--set=watchNamespaces={{{namespace}}}") if one["kind"] == "Pod"]
-    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    made = rendered(folder, f"--set=watchNamespaces={{{namespace}}}")
+    hooks = [one for one in made if one["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+    (pod,) = [one for one in hooks if one["kind"] == "Pod"]
+    await kubectl(plane, "apply", "-f", "-", stdin=yaml.safe_dump_all([one for one in hooks if one != pod]))
     (container,) = pod["spec"]["containers"]
     assert container["command"] == ["/opt/spillway/bin/python", "-c"]
     script, mounted, *namespaces = container["args"]

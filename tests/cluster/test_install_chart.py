@@ -190,7 +190,7 @@ async def test_what_any_value_comes_to_is_accepted_to_the_last_field(plane: Cont
     assert made.returncode == 0, made.stderr
     dry = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-")
     # a pod, that of `helm test`, is refused whose account is not there, and a dry run makes none
-    account = ("serviceaccount", "spillway-operator", "--namespace=spillway-system")
+    account = ("serviceaccount", "spillway-test", "--namespace=spillway-system")
     await kubectl(plane, "create", *account)
     try:
         answers = (await kubectl(plane, *dry, stdin=made.stdout)).splitlines()

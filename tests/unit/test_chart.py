@@ -35,8 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def default(home: Path) -> Objects:
-    """What the chart comes to with its own values."""
-    return by_name(rendered(home))
+    """What the chart comes to with its own values, but for what `helm test` adds."""
+    return by_name(rendered(home, "--no-hooks"))
 
 
 def by_name(documents: list[dict[str, Any]]) -> Objects:
@@ -63,7 +63,10 @@ def profiles_text(objects: Objects) -> str:
 
 
 # Values that are mappings of whatever a person has.
-WHOLE = {"profiles", "operator.resources", "monitoring.dashboard.labels"}
+WHOLE = {
+    *("profiles", "monitoring.dashboard.labels"),
+    *("operator.resources", "operator.podSecurityContext", "operator.containerSecurityContext"),
+}
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
@@ -109,7 +112,7 @@ def test_helm_3_makes_of_it_what_helm_4_makes(home: Path, default: Objects):
     kubernetes = "--kube-version=1.36.0"
     done = helm("lint", "--strict", "--quiet", kubernetes, str(CHART), home=home, tool="helm3")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout
-    assert by_name(rendered(home, kubernetes, tool="helm3")) == default
+    assert by_name(rendered(home, kubernetes, "--no-hooks", tool="helm3")) == default
     assert rendered(home, kubernetes, values=EVERY_VALUE, tool="helm3") == rendered(home, values=EVERY_VALUE)
     refused = template(home, kubernetes, values={"crds": {"enable": False}}, tool="helm3")
     assert (refused.returncode, "additional properties 'enable' not allowed" in refused.stderr) == (1, True)
@@ -117,7 +120,7 @@ def test_helm_3_makes_of_it_what_helm_4_makes(home: Path, default: Objects):
 
 def test_the_defaults_are_manifests_base(default: Objects):
     wanted = {key: substance(found) for key, found in base().items() if key[0] != "Namespace"}
-    got = {key: substance(found) for key, found in default.items() if key[0] not in {"ConfigMap", "Pod"}}
+    got = {key: substance(found) for key, found in default.items() if key[0] != "ConfigMap"}
     assert got == wanted
 
 
@@ -184,6 +187,11 @@ def test_every_value_reaches_what_it_is_for(home: Path):
         assert spec[key] == EVERY_VALUE["operator"][key]
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert pod(objects)["metadata"]["annotations"]["example.org/note"] == "yes"
+    assert pod(objects)["metadata"]["labels"]["example.org/team"] == "platform"
+    assert {"name": "TZ", "value": "Europe/Berlin"} in spec["containers"][0]["env"]
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec["containers"][0]["securityContext"]["privileged"] is False
+    assert objects["ServiceAccount", "spillway-operator"]["metadata"]["annotations"] == {"example.org/role": "spillway"}
 
     crds = [found for (kind, _), found in objects.items() if kind == "CustomResourceDefinition"]
     assert crds
@@ -226,7 +234,7 @@ def test_other_profiles_start_a_new_pod(home: Path, default: Objects):
 def test_for_listed_namespaces_it_is_the_namespaced_overlay_in_each_and_has_no_clusterrole(home: Path):
     files = [ROOT / "manifests/overlays/namespaced/namespace" / f"{name}.yaml" for name in ("roles", "rolebinding")]
     overlay = [document for file in files for document in yaml.safe_load_all(file.read_text())]
-    documents = rendered(home, "--set=watchNamespaces={team-a,team-b}")
+    documents = rendered(home, "--no-hooks", "--set=watchNamespaces={team-a,team-b}")
     for team in ("team-a", "team-b"):
         own = [document for document in documents if document["metadata"].get("namespace") == team]
         assert without_metadata(own) == without_metadata(overlay)

@@ -28,6 +28,15 @@ app.kubernetes.io/name: spillway
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{/* Where the operator runs, and the pod of `helm test`. */}}
+{{- define "spillway.scheduling" -}}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" }}
+{{- with get $.Values.operator $key }}
+{{ $key }}: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "spillway.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
