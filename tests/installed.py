@@ -28,6 +28,13 @@ GATEWAY_RIGHTS = {
     "pods": "get list watch",
     "namespaces": "get",
 }
+# What the operator may change, beside what is made for one object: all of it has fixed names.
+OURS = {
+    "serviceaccounts": {"spillway-gateway"},
+    "networkpolicies": {"spillway-gateway", "spillway-engine", "spillway-engine-egress", "spillway-model"},
+    "poddisruptionbudgets": {"spillway-gateway"},
+    "rolebindings": {"spillway-gateway", "spillway-gateway-namespaced"},
+}
 RIGHT = re.compile(r"^(\S*) +\[(.*?)\] +\[(.*?)\] +\[(.*?)\]$")
 
 
@@ -71,15 +78,18 @@ def too_much(granted: set[Right]) -> list[Right]:
 
 
 def _is_too_much(right: Right) -> bool:
-    """Wildcards, Secrets, pods to enter or to delete, roles to write, roles to bind but one."""
+    """Wildcards, Secrets, tokens, pods to enter or delete, roles to write, all but one to bind, others' walls."""
     resource, verbs = right.resource.partition(".")[0], set(right.verbs)
     if "*" in right.resource + right.urls or verbs & {"*", "escalate", "impersonate"}:
         return True
     if "bind" in verbs:
         return (resource, right.names) not in {("clusterroles", "spillway-gateway"), ("roles", "spillway-gateway")}
+    if resource in OURS:
+        names = set(right.names.split())
+        return not verbs <= ({"patch", "delete"} if names and names <= OURS[resource] else {"get", "list", "create"})
     if resource in {"pods", "nodes", "roles", "clusterroles", "clusterrolebindings", "namespaces"}:
         return not verbs <= {"get", "list", "watch"}
-    return resource == "secrets" or resource.startswith("pods/")
+    return resource == "secrets" or resource.startswith(("pods/", "serviceaccounts/"))
 
 
 async def kubectl(plane: ControlPlane, *args: str, stdin: str | None = None) -> str:

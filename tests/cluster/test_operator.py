@@ -36,6 +36,8 @@ PREFIX = {
     "llmledgers": KINDS,
     "llmdeployments": KINDS,
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
+    "networkpolicies": "/apis/networking.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
 }
 
 
@@ -199,25 +201,26 @@ EVERY_WISH = {
 }
 
 
-@pytest.mark.parametrize("operator_environment", [{"SPILLWAY_GATEWAY_POD": json.dumps(EVERY_WISH)}], ids=["all"])
-async def test_all_that_can_be_said_of_gateways_pods_is_applied_once(operator, team):
+WISHES = {"SPILLWAY_GATEWAY_POD": json.dumps(EVERY_WISH), "SPILLWAY_GATEWAY_REPLICAS": "2"}
+
+
+@pytest.mark.parametrize("operator_environment", [WISHES], ids=["all"])
+async def test_all_that_can_be_said_of_gateways_is_applied_once(operator, team):
     await team.apply()
-    await until("all children", team.has)
+    await until("all children", lambda: team.has(CHILDREN | {"poddisruptionbudgets": ["spillway-gateway"]}))
     gateway = await team.get("deployments", "spillway-gateway")
     spec = gateway["spec"]["template"]["spec"]
     assert spec["nodeSelector"] == EVERY_WISH["nodeSelector"]
     assert [secret["name"] for secret in spec["imagePullSecrets"]] == ["mirror", "another"]
     assert spec["containers"][0]["resources"]["requests"] == {"cpu": "500m", "memory": "1Gi"}
     pod = parse_gateway_pod(json.dumps(EVERY_WISH))
-    settings = RenderSettings(image=spec["containers"][0]["image"], gateway_replicas=1, gateway_pod=pod)
+    settings = RenderSettings(image=spec["containers"][0]["image"], gateway_pod=pod)
     body = await team.get("llmdeployments", "chat")
-    (desired,) = [
-        made
-        for made in render_namespace(team.namespace, [parse_deployment(body)], settings)
-        if made["kind"] == "Deployment"
-    ]
-    desired["spec"]["template"]["spec"]["containers"][0]["args"] = spec["containers"][0]["args"]
-    assert difference(desired, gateway, manager=FIELD_MANAGER) is None
+    desired = {it["kind"]: it for it in render_namespace(team.namespace, [parse_deployment(body)], settings)}
+    desired["Deployment"]["spec"]["template"]["spec"]["containers"][0]["args"] = spec["containers"][0]["args"]
+    assert difference(desired["Deployment"], gateway, manager=FIELD_MANAGER) is None
+    budget = await team.get("poddisruptionbudgets", "spillway-gateway")
+    assert difference(desired["PodDisruptionBudget"], budget, manager=FIELD_MANAGER) is None
 
 
 async def passes_over(team):
@@ -451,6 +454,33 @@ async def test_its_account_cannot_read_secrets(control_plane, kinds, team, tmp_p
             await account.list(team.path("secrets"))
         with pytest.raises(Forbidden):
             await account.get(team.path("secrets", "any"))
+
+
+async def test_its_account_changes_no_binding_and_no_policy_of_others(control_plane, kinds, team):
+    made = control_plane.kubectl("create", "token", "spillway-operator", "--namespace=spillway-system")
+    theirs = {
+        "rolebindings": {
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "spillway-gateway"}
+        },
+        "networkpolicies": {"spec": {"podSelector": {}, "policyTypes": ["Egress"]}},
+        "poddisruptionbudgets": {"spec": {"maxUnavailable": 1}},
+    }
+    kinds_of = {
+        "rolebindings": "RoleBinding",
+        "networkpolicies": "NetworkPolicy",
+        "poddisruptionbudgets": "PodDisruptionBudget",
+    }
+    async with KubeAPI(control_plane.server, ca_file=control_plane.ca_file, token=made.stdout.strip()) as account:
+        for resource, body in theirs.items():
+            head = {"apiVersion": PREFIX[resource].removeprefix("/apis/"), "kind": kinds_of[resource]}
+            there, absent = ({"name": name, "namespace": team.namespace} for name in ("theirs", "spillway-gateway"))
+            await team.api.apply({**head, **body, "metadata": there})
+            with pytest.raises(Forbidden):
+                await account.apply({**head, **body, "metadata": {**there, "labels": {"mine": "now"}}})
+            with pytest.raises(Forbidden):
+                await account.delete(team.path(resource, "theirs"))
+            await account.apply({**head, **body, "metadata": absent})
+            await account.delete(team.path(resource, "spillway-gateway"))
 
 
 async def test_killed_at_any_moment_it_converges(control_plane, kinds, team, tmp_path):

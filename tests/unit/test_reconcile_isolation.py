@@ -97,6 +97,21 @@ async def test_told_to_serve_listed_namespaces_it_binds_their_role_and_unbinds_t
         assert cluster.writes == [("apply", "RoleBinding", new), ("delete", "RoleBinding", old)]
 
 
+async def test_a_drain_is_held_to_one_gateway_at_a_time_while_there_are_several():
+    one = dataclasses.replace(POLICY, render=RenderSettings(image="spillway:test", gateway_replicas=1))
+    cluster = MemoryCluster(deployment())
+    await reconciler(cluster).reconcile_namespace("team")
+    budget = await cluster.get(Ref("PodDisruptionBudget", "team", "spillway-gateway"))
+    gateway = await cluster.get(Ref("Deployment", "team", "spillway-gateway"))
+    assert (gateway["spec"]["replicas"], budget["spec"]["maxUnavailable"]) == (2, 1)
+    assert budget["spec"]["selector"] == gateway["spec"]["selector"]
+    await reconciler(cluster, one).reconcile_namespace("team")
+    assert cluster.of_kind("PodDisruptionBudget") == []
+    cluster.writes.clear()
+    await reconciler(cluster, one).reconcile_namespace("team")
+    assert cluster.writes == []
+
+
 async def test_addresses_are_none_without_the_right_to_read_them_or_anything_to_read():
     class Closed(MemoryCluster):
         async def get(self, ref):

@@ -34,6 +34,7 @@ _RESOURCES: Mapping[str, tuple[str, str]] = {
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims"),
     "StorageClass": ("/apis/storage.k8s.io/v1", "storageclasses"),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),

@@ -32,7 +32,7 @@ OWNED_KINDS = ("Deployment", "Service", "LLMLedger")
 """Kinds that are made for one LLMDeployment and carry its label."""
 MODEL_KINDS = ("Job", "PersistentVolumeClaim")
 """More of them, only where a model is downloaded onto a claim: the others are not asked after."""
-GATEWAY_KINDS = ("Deployment", "Service", "ServiceAccount", "RoleBinding", "NetworkPolicy")
+GATEWAY_KINDS = ("Deployment", "Service", "ServiceAccount", "RoleBinding", "NetworkPolicy", "PodDisruptionBudget")
 """Kinds that are made once for a namespace and carry the gateway's name as their instance."""
 MANAGED_LABELS = {MANAGED_BY_LABEL: MANAGED_BY}
 GATEWAY_LABELS = {**MANAGED_LABELS, "app.kubernetes.io/instance": GATEWAY_NAME}

@@ -56,6 +56,8 @@ def render_namespace(
             service_account_directory=SERVICE_ACCOUNT_DIRECTORY,
         ),
         render("gateway/service.yaml.j2", **values),
+        # with one gateway it would say nothing that a drain does not do anyway
+        *((render("gateway/disruption.yaml.j2", **values),) if settings.gateway_replicas > 1 else ()),
     )
 
 
