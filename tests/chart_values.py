@@ -17,6 +17,7 @@ EVERY_VALUE: dict[str, Any] = {
         "unlabelledNamespaceMayLeave": "None",
         "cidrs": ["203.0.113.0/24"],
         "proxyURL": "http://proxy.corp.example:3128",
+        "dnsNamespaces": ["kube-system"],
     },
     "monitoring": {
         "namespaces": ["prometheus"],

@@ -50,6 +50,8 @@ class OperatorSettings:
     """SPILLWAY_EGRESS_CIDRS: where gateways may reach targets, separated by commas; none: at public addresses."""
     egress_proxy_url: str = ""
     """SPILLWAY_EGRESS_PROXY_URL: the HTTP proxy through which gateways reach targets, such as http://10.0.0.9:3128."""
+    dns_namespaces: tuple[str, ...] = ()
+    """SPILLWAY_DNS_NAMESPACES: where the cluster's DNS runs, separated by commas; none: anywhere in it."""
     monitoring_namespaces: tuple[str, ...] = ()
     """SPILLWAY_MONITORING_NAMESPACES: namespaces, separated by commas, whose pods may read engines' metrics."""
     gateway_replicas: int = 2
@@ -130,6 +132,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "s3_endpoint": _url,
     "egress_cidrs": _cidrs,
     "egress_proxy_url": _proxy,
+    "dns_namespaces": _items,
     "monitoring_namespaces": _items,
     "gateway_replicas": _at_least(1, int),
     "gateway_pod": parse_gateway_pod,

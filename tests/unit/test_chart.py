@@ -159,6 +159,7 @@ def test_every_value_reaches_what_it_is_for(home: Path):
         s3_endpoint="http://minio.storage:9000",
         egress_cidrs=("203.0.113.0/24",),
         egress_proxy_url="http://proxy.corp.example:3128",
+        dns_namespaces=("kube-system",),
         monitoring_namespaces=("prometheus",),
         gateway_replicas=3,
         gateway_pod=GatewayPod(

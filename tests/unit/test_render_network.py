@@ -62,6 +62,33 @@ def test_engines_take_requests_from_their_own_gateway_alone_and_call_nobody():
     assert spec["podSelector"]["matchLabels"].items() <= pod_labels(deployment()).items()
 
 
+@pytest.mark.parametrize(
+    ("settings", "selector"),
+    [
+        ({}, {}),
+        (
+            {"dns_namespaces": ("openshift-dns", "kube-system", "kube-system")},
+            {
+                "matchExpressions": [
+                    {
+                        "key": "kubernetes.io/metadata.name",
+                        "operator": "In",
+                        "values": ["kube-system", "openshift-dns"],
+                    }
+                ]
+            },
+        ),
+    ],
+    ids=["unless they are named", "named"],
+)
+def test_names_are_looked_up_in_any_namespace_or_in_those_of_dns(settings: dict[str, Any], selector: dict[str, Any]):
+    made = policies(deployment(), deployment({"spec.cache": {}}), settings=RenderSettings(image="x", **settings))
+    assert made.keys() == {"spillway-gateway", "spillway-engine", "spillway-engine-egress", "spillway-model"}
+    for name in made.keys() - {"spillway-engine"}:
+        (rule,) = [rule for rule in made[name]["egress"] if {"protocol": "UDP", "port": 53} in rule["ports"]]
+        assert rule["to"] == [{"namespaceSelector": selector}, {"ipBlock": {"cidr": "169.254.20.10/32"}}]
+
+
 def test_namespaces_that_monitor_reach_engines_too():
     spec = policies(settings=RenderSettings(image="x", monitoring_namespaces=("prometheus", "agents")))
     (rule,) = spec["spillway-engine"]["ingress"]

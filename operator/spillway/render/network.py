@@ -71,6 +71,7 @@ def render_policies(
     common: dict[str, object] = {
         **values,
         "engine_ports": ports((VLLM_PORT, OLLAMA_PORT)),
+        "dns_namespaces": sorted(set(settings.dns_namespaces)),
     }
     engines = [render("network/engine.yaml.j2", **common, monitoring=sorted(set(settings.monitoring_namespaces)))]
     if any(fetches_model(deployment) for deployment in deployments):

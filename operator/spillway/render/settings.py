@@ -33,6 +33,8 @@ class RenderSettings:
     """Where gateways may reach targets; none: public addresses."""
     egress_proxy_url: str = ""
     """The proxy through which gateways reach targets; empty: none. Its host is an address, or in `egress_cidrs`."""
+    dns_namespaces: tuple[str, ...] = ()
+    """Namespaces in which names are looked up; none: in any, for clusters keep their DNS in different ones."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces whose pods may read engines' metrics."""
     namespaced: bool = False
@@ -54,5 +56,6 @@ class RenderSettings:
             unlabelled_namespace_may_leave=settings.unlabelled_namespace_may_leave,
             egress_cidrs=settings.egress_cidrs,
             egress_proxy_url=settings.egress_proxy_url,
+            dns_namespaces=settings.dns_namespaces,
             monitoring_namespaces=settings.monitoring_namespaces,
         )
