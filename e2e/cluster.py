@@ -171,15 +171,15 @@ def _api() -> ApiClient:
     return new_client_from_config(str(KUBECONFIG))
 
 
-def helm(*arguments: str) -> str:
-    """What Helm prints; what it keeps is kept in the cache.
+def helm(*arguments: str, major: int = 4) -> str:
+    """What Helm prints; what it keeps is kept in the cache, that of Helm 3 apart.
 
     Raises:
         CommandFailed: it failed.
     """
-    kept = CACHE / "helm"
+    kept = CACHE / f"helm{major}"
     own = {f"HELM_{name}_HOME": str(kept / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
-    return run(programs.helm(), *arguments, "--kubeconfig", str(KUBECONFIG), env=own, cwd=ROOT)
+    return run(programs.helm(major), *arguments, "--kubeconfig", str(KUBECONFIG), env=own, cwd=ROOT)
 
 
 def until(what: str, found: Callable[[], T], seconds: float = 60.0) -> T:

@@ -61,9 +61,9 @@ def kubectl() -> Path:
 
 
 @cache
-def helm() -> Path:
-    """Helm."""
-    return go_program("helm")
+def helm(major: int = 4) -> Path:
+    """Helm 4, or 3."""
+    return go_program("helm", {3: "helm3", 4: "helm"}[major])
 
 
 def go() -> str:

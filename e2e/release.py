@@ -35,18 +35,27 @@ def values(image: str) -> list[str]:
     return [word for name, value in settings.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
 
 
-def install(image: str = SPILLWAY) -> None:
-    """Install or upgrade the chart, and wait until the operator has looked at every object.
+def install(image: str = SPILLWAY, *, helm: int = 4) -> None:
+    """Install or upgrade the chart by Helm 4 or 3, and wait until the operator has looked at every object.
 
     Raises:
         CommandFailed: with Helm's words.
     """
-    say("helm upgrade --install")
+    say(f"helm upgrade --install, by Helm {helm}")
     cluster.kubectl("apply", "-f", "-", stdin=_NAMESPACE)
     where = ("--namespace", NAMESPACE, "--wait", "--timeout", "300s")
-    cluster.helm("upgrade", "--install", "spillway", CHART, *where, *values(image))
+    cluster.helm("upgrade", "--install", "spillway", CHART, *where, *values(image), major=helm)
     cluster.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/spillway-operator", "--timeout=300s")
     say("Spillway is installed")
+
+
+def uninstall(*, helm: int = 4) -> None:
+    """Uninstall it, and wait until all but the kinds is gone.
+
+    Raises:
+        CommandFailed: with Helm's words.
+    """
+    cluster.helm("uninstall", "spillway", "--namespace", NAMESPACE, "--wait", major=helm)
 
 
 _NAMESPACE = f"""

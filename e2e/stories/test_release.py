@@ -6,7 +6,7 @@ import json
 
 from e2e import cluster, release
 from e2e.cluster import until
-from e2e.images.build import UPGRADED
+from e2e.images.build import SPILLWAY, UPGRADED
 from e2e.stories.world import Team, deployment
 
 
@@ -41,7 +41,7 @@ def test_an_upgrade_keeps_engine_pods(team: Team) -> None:
 def test_uninstalled_with_objects_present_engines_go_on(team: Team) -> None:
     team.apply(deployment())
     team.until_serving("chat")
-    cluster.helm("uninstall", "spillway", "--namespace", release.NAMESPACE, "--wait")
+    release.uninstall()
     try:
         assert team.ask("chat", count=3).backends() == ["local"] * 3
         assert team.get("llmdep", "chat"), "the objects stay"
@@ -51,6 +51,21 @@ def test_uninstalled_with_objects_present_engines_go_on(team: Team) -> None:
     finally:
         release.install()
     until("nothing is left", lambda: not team.left(), 60)
+
+
+def test_helm_3_installs_upgrades_and_uninstalls_as_helm_4_does(team: Team) -> None:
+    release.uninstall()
+    try:
+        release.install(UPGRADED, helm=3)
+        team.apply(deployment())
+        team.until_serving("chat")
+        release.install(helm=3)
+        until("gateways are of the new version", lambda: team.images("gateway") == [SPILLWAY] * 2, 120)
+        team.delete("llmdep/chat")
+        until("nothing is left", lambda: not team.left(), 60)
+        release.uninstall(helm=3)
+    finally:
+        release.install()
 
 
 def _namespaces_with_objects() -> list[str]:
