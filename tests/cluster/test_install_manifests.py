@@ -40,6 +40,7 @@ from spillway.simulator.node import GpuNode
 pytestmark = pytest.mark.cluster
 
 MANIFESTS = ROOT / "manifests"
+SYNC = "argocd.argoproj.io/sync-options"
 IMAGE = f"ghcr.io/spillway-dev/spillway:{__version__}"
 
 
@@ -73,6 +74,14 @@ def test_the_line_of_images_that_the_readme_tells_moves_operator_and_gateways(
     (pod,) = [one["spec"]["template"]["spec"] for one in made if one["kind"] == "Deployment"]
     assert pod["containers"][0]["image"] == "registry.example/spillway:mine"
     assert told(pod)["SPILLWAY_IMAGE"] == "registry.example/spillway:mine"
+
+
+def test_the_argo_cd_example_keeps_the_kinds_though_they_drop_out_of_git(control_plane: ControlPlane):
+    made = yaml.safe_load_all(control_plane.kubectl("kustomize", str(MANIFESTS / "argocd/example")).stdout)
+    kept = [
+        one["metadata"]["name"] for one in made if one["metadata"].get("annotations", {}).get(SYNC) == "Prune=false"
+    ]
+    assert kept == ["llmdeployments.spillway.dev", "llmledgers.spillway.dev"]
 
 
 async def test_the_base_is_accepted_and_gives_the_operator_no_right_too_many(own_plane: ControlPlane, own_api: KubeAPI):
@@ -127,7 +136,7 @@ async def test_what_the_readme_tells_before_the_removal_takes_down_gateways_and_
     told_to = [
         shlex.split(line) for line in re.findall(r"^\$ kubectl (.*)$", page.partition("To remove it")[2], re.MULTILINE)
     ]
-    delete, wait, remove = told_to
+    delete, wait, remove, _claims = told_to
     assert (delete[0], wait[0], remove) == ("delete", "wait", ["delete", "-k", "manifests/base"])
     await make_namespace(own_api, "leaving")
     async with installed(own_plane, own_api, "base"):
@@ -137,7 +146,7 @@ async def test_what_the_readme_tells_before_the_removal_takes_down_gateways_and_
             await until("the object is served", lambda: is_served(own_api, "leaving"))
             await kubectl(own_plane, *delete)
             await kubectl(own_plane, *wait)
-            left = "deployments,services,serviceaccounts,rolebindings,networkpolicies,llmdeployments,llmledgers"
+            left = "deployments,services,serviceaccounts,rolebindings,networkpolicies,jobs,llmdeployments,llmledgers"
             assert (
                 await kubectl(own_plane, "get", left, "-A", "-o=name", "-l=app.kubernetes.io/managed-by=spillway") == ""
             )
