@@ -157,7 +157,7 @@ def _read(path: str) -> Object | None:
     """What the API server has, over a connection that stays: a kubectl of its own for each poll takes its time."""
     api = _api()
     answer = api.call_api("GET", f"{api.configuration.host}/{path}", {"Accept": "application/json"})
-    text = answer.read()
+    text: bytes = answer.read()  # type: ignore[no-untyped-call]
     if answer.status == HTTPStatus.NOT_FOUND:
         return None
     if answer.status != HTTPStatus.OK:
@@ -168,7 +168,8 @@ def _read(path: str) -> Object | None:
 
 @cache
 def _api() -> ApiClient:
-    return new_client_from_config(str(KUBECONFIG))
+    made: ApiClient = new_client_from_config(str(KUBECONFIG))  # type: ignore[no-untyped-call]
+    return made
 
 
 def helm(*arguments: str, major: int = 4) -> str:

@@ -98,7 +98,7 @@ def _no_overlay() -> str | None:
         for place in (lower, upper, work, merged):
             place.mkdir()
         options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+        mount: list[str | Path] = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
         return _refused(f"{CACHE} takes no overlay file system", ["--mount"], mount)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from e2e import cluster, release
 from e2e.cluster import until
@@ -74,8 +75,7 @@ def test_two_namespaces_do_not_see_each_other(team: Team, another_team: Team) ->
     )
     for one in (team, another_team):
         one.apply(deployment(**spilling(), suspend=True, queue={"maxWaitSeconds": 5}))
-    for one in (team, another_team):
-        until("both gateways are ready", lambda one=one: len(one.ready("gateway")) == 2, 120)
+    gateways = [until("both gateways are ready", partial(both_gateways, one), 120) for one in (team, another_team)]
     # each spills with its own key and out of its own budget: that of the other is not the cloud's
     mine = team.ask("chat", count=3)
     assert mine.backends() == ["cloud"] * 3
@@ -89,10 +89,16 @@ def test_two_namespaces_do_not_see_each_other(team: Team, another_team: Team) ->
     assert not any(may_get(what, team, another_team) for what in ("secrets", "llmdeployments", "llmledgers", "pods"))
     assert not may_get("secrets", team, team)
     # and gateways tell each other what they sent within their namespace alone
-    (mine, _), (one, other) = (sorted(of.ready("gateway")) for of in (team, another_team))
-    peer = (another_team.get("pods", other) or {})["status"]["podIP"]
-    assert another_team.can_connect(one, peer, PEERS_PORT)
-    assert not team.can_connect(mine, peer, PEERS_PORT)
+    (here, _), (there, peer) = gateways
+    address = (another_team.get("pods", peer) or {})["status"]["podIP"]
+    assert another_team.can_connect(there, address, PEERS_PORT)
+    assert not team.can_connect(here, address, PEERS_PORT)
+
+
+def both_gateways(team: Team) -> list[str]:
+    """The names of a namespace's two gateways, nothing until both are ready."""
+    ready = sorted(team.ready("gateway"))
+    return ready if len(ready) == 2 else []
 
 
 def may_get(what: str, team: Team, of: Team) -> bool:
