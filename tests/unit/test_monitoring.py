@@ -146,11 +146,15 @@ def test_the_dashboard_is_one_that_grafana_takes():
             assert panel["description"]
 
 
-def test_prometheus_takes_the_rules_and_they_fire_when_they_should():
-    for arguments in (
-        ["check", "rules", "--lint-fatal", "--lint=all", str(RULES)],
-        ["test", "rules", str(ROOT / "tests/data/rules_test.yaml")],
-    ):
+@pytest.mark.parametrize("page", [False, True], ids=["the chart's", "the page's"])
+def test_prometheus_takes_the_rules_and_they_fire_when_they_should(tmp_path: Path, page: bool):
+    rules, tests = RULES, ROOT / "tests/data/rules_test.yaml"
+    if page:
+        (text,) = re.findall(r"```yaml\n(groups:.*?)```", (ROOT / "docs/observability.md").read_text(), re.DOTALL)
+        rules, tests = tmp_path / "kube_state_rules.yaml", tmp_path / "kube_state_rules_test.yaml"
+        rules.write_text(text)
+        tests.write_text((ROOT / "tests/data" / tests.name).read_text())
+    for arguments in (["check", "rules", "--lint-fatal", "--lint=all", str(rules)], ["test", "rules", str(tests)]):
         done = subprocess.run(
             [go_program("promtool"), *arguments], capture_output=True, text=True, timeout=120, check=False
         )
