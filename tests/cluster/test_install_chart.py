@@ -182,6 +182,22 @@ async def test_helm_3_installs_upgrades_and_uninstalls_it_too(plane: ControlPlan
     assert await api.find(f"{DEFINITIONS}/llmdeployments.spillway.dev") is not None
 
 
+@pytest.mark.parametrize("tool", ["helm", "helm3"])
+async def test_of_a_helm_test_that_fails_its_pod_is_left_and_its_account_is_not(
+    plane: ControlPlane, api: KubeAPI, tmp_path: Path, tool: str
+):
+    where = ("--namespace=spillway-system", f"--kubeconfig={plane.kubeconfig}")
+    kinds = "pods,serviceaccounts,clusterroles,clusterrolebindings"
+    ours = (*where[:1], "--selector=app.kubernetes.io/component=test")
+    async with release(plane, api, tmp_path, tool=tool):
+        # no node is there for its pod
+        done = await asyncio.to_thread(helm, "test", "spillway", "--timeout=3s", *where, home=tmp_path, tool=tool)
+        assert done.returncode != 0, done.stdout
+        left = await kubectl(plane, "get", kinds, *ours, "-o=name")
+        await kubectl(plane, "delete", "pods", "--force", *ours)
+        assert left.split() == ["pod/spillway-test-chat"]
+
+
 async def test_what_any_value_comes_to_is_accepted_to_the_last_field(plane: ControlPlane, api: KubeAPI, tmp_path: Path):
     for namespace in EVERY_VALUE["watchNamespaces"]:
         await make_namespace(api, namespace)
