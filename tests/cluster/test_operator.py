@@ -551,6 +551,19 @@ async def _may_leave(team, classes):
     return "status" in body and body["status"].get("policy", {}).get("mayLeave", []) == classes
 
 
+@pytest.mark.parametrize("said", ["operator starting", "operator watching"])
+async def test_told_to_end_while_it_begins_it_ends_without_an_error(control_plane, kinds, team, tmp_path, said):
+    operator = OperatorProcess(control_plane, tmp_path, f"--namespaces={team.namespace}")
+    await operator.start()
+    await until(f"it says {said!r}", lambda: _said(operator, said))
+    assert await operator.stop() == 0, operator.log
+    assert "operator stopped" in operator.log
+
+
+async def _said(operator, text):
+    return text in operator.log
+
+
 async def test_it_says_that_it_is_alive_and_ends_within_seconds(control_plane, kinds, team, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 from typing import NoReturn
 
@@ -25,7 +26,7 @@ async def test_it_starts_as_a_user_that_has_no_name(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(getpass, "getuser", nobody)
     monkeypatch.setattr("kopf._core.reactor.running.spawn_tasks", begin)
     with pytest.raises(Begun, match="spillway-operator"):
-        await _watch(kopf.Memo(), OperatorSettings(health_port=0))  # type: ignore[arg-type]
+        await _watch(kopf.Memo(), OperatorSettings(health_port=0), asyncio.Event())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("namespaces", "namespaced"), [((), False), (("team-a",), True)])

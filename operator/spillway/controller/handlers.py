@@ -32,7 +32,8 @@ async def startup(settings: kopf.OperatorSettings, **_: object) -> None:
 
 
 async def cleanup(memo: kopf.Memo, **_: object) -> None:
-    """Stop all passes: kopf gives tasks that it does not know five seconds to end."""
+    """Stop all passes, and kopf's own wait for its stop flag: tasks that are left have five seconds to end."""
+    memo.told_to_end.set()
     await _operator(memo).stop()
 
 

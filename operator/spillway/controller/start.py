@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Coroutine
 
 import kopf
 import structlog
@@ -57,26 +59,49 @@ def _profiles(settings: OperatorSettings) -> Profiles:
 
 
 async def _serve(settings: OperatorSettings, policy: Policy) -> None:
+    told = _told_to_end()
     logger.info("operator starting", namespaces=list(settings.namespaces) or "all", image=settings.image)
     operator = Operator(await Cluster.connect(), policy, settings)
     try:
-        await operator.start()
-        await _watch(operator, settings)
+        await _unless(told, operator.start())
+        if not told.is_set():
+            await _watch(operator, settings, told)
     finally:
         await operator.close()
     logger.info("operator stopped")
 
 
-async def _watch(operator: Operator, settings: OperatorSettings) -> None:
+def _told_to_end() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT from now on: kopf listens to them only once it runs."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told
+
+
+async def _unless(told: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Do `work`, or leave it as soon as `told` is set."""
+    working, waiting = asyncio.create_task(work), asyncio.create_task(told.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait((working,))
+    if not working.cancelled():
+        working.result()
+
+
+async def _watch(operator: Operator, settings: OperatorSettings, told: asyncio.Event) -> None:
     """Run kopf until a signal, or until a watch is lost for good: then the process ends, and its pod begins anew."""
     health = f"http://{settings.health_host}:{settings.health_port}/healthz" if settings.health_port else None
     await kopf.operator(
         registry=registry(clusterwide=not settings.namespaces),
         # Else kopf names itself after its user, and ends where /etc/passwd has none: in its own container.
         identity="spillway-operator",  # type: ignore[arg-type]  # kopf keeps this kind of string to itself
-        memo=kopf.Memo(operator=operator),
+        memo=kopf.Memo(operator=operator, told_to_end=told),
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         liveness_endpoint=health,
+        stop_flag=told,
     )
