@@ -18,7 +18,7 @@ from e2e.stories.outside import CLOUD_KEY, MODEL, cloud_ca
 from e2e.stories.pods import RESTRICTED, pod
 
 OURS = "app.kubernetes.io/managed-by=spillway"
-OWNED = "deployments,services,networkpolicies,serviceaccounts,rolebindings,jobs,llmledgers"
+OWNED = "deployments,services,networkpolicies,poddisruptionbudgets,serviceaccounts,rolebindings,jobs,llmledgers"
 CALLERS = 4
 """Of steady traffic."""
 CALLER = (Path(__file__).parent / "caller.py").read_text()
