@@ -35,7 +35,7 @@ def build() -> dict[str, Path]:
             {name: f"{_CONTAINERD}/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
             f"-X {_CONTAINERD}/version.Version={CONTAINERD}",
         ),
-        programs.go_programs("coredns", COREDNS, {"coredns": "github.com/coredns/coredns"}),
+        programs.go_programs("coredns", COREDNS, {"coredns": "."}),
         programs.go_programs("cri-tools", CRI_TOOLS, {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"}),
         programs.go_programs(
             "cni-plugins",
