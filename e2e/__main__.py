@@ -21,7 +21,7 @@ TO_PLAY_WITH = """
   export KUBECONFIG={kubeconfig} PATH={programs}:$PATH
   kubectl apply -f e2e/chat.yaml && kubectl wait --for=condition=Ready llmdep/chat --timeout=120s
   kubectl port-forward service/chat 8000:80 &
-  curl -s localhost:8000/v1/chat/completions -H 'content-type: application/json' \\
+  curl -s --retry 5 --retry-connrefused localhost:8000/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "chat", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
 GPUs, the vLLM on them, the model hub and the cloud are simulated. make kind-down removes the cluster.

@@ -77,8 +77,8 @@ def test_a_gateway_is_killed_and_only_what_was_on_it_breaks_off(team: Team) -> N
     """Everything goes to the cloud, so all of it is paid for: what the cloud billed is counted, whoever died."""
     team.apply(deployment(**spilling(), suspend=True, queue={"maxWaitSeconds": 5}))
     until("both gateways are ready", lambda: len(team.ready("gateway")) == 2, 120)
-    until("there is money", lambda: team.ask("chat").backends() == ["cloud"])
     before = cloud_bill_micros()
+    until("there is money", lambda: team.ask("chat").backends() == ["cloud"])
     traffic = team.send_steadily("chat", max_tokens=32, connect_again=10)
     victim = min(team.ready("gateway"))
     cluster.kill_9("gateway", victim)
