@@ -40,6 +40,11 @@ def rendered(
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
+def hooks_of_test(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the chart's objects that are there for `helm test` alone."""
+    return [one for one in made if one["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+
+
 def template(
     home: Path, *options: str, values: dict[str, Any] | None = None, tool: str = "helm"
 ) -> subprocess.CompletedProcess[str]:

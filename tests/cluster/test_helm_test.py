@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from helm_program import rendered
+from helm_program import hooks_of_test, rendered
 from installed import kubectl
 from llm_deployments import SERVED, LLMDeployments
 from operator_process import OperatorProcess
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 async def chat(plane: ControlPlane, folder: Path, namespace: str, gateway: str = "") -> tuple[int, str]:
     """Run the pod's container here, its account mounted in `folder`; `gateway` stands for the cluster's DNS."""
     made = rendered(folder, f"--set=watchNamespaces={{{namespace}}}")
-    hooks = [one for one in made if one["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+    hooks = hooks_of_test(made)
     (pod,) = [one for one in hooks if one["kind"] == "Pod"]
     await kubectl(plane, "apply", "-f", "-", stdin=yaml.safe_dump_all([one for one in hooks if one != pod]))
     (container,) = pod["spec"]["containers"]

@@ -13,6 +13,7 @@ import pytest
 
 from operator_process import KINDS, OperatorProcess, applies, install, until
 from spillway.api.v1alpha1 import parse_deployment
+from spillway.controller.cluster import path_of
 from spillway.controller.objects import FIELD_MANAGER
 from spillway.controller.projection import difference
 from spillway.errors import Forbidden
@@ -36,7 +37,6 @@ PREFIX = {
     "llmledgers": KINDS,
     "llmdeployments": KINDS,
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
-    "networkpolicies": "/apis/networking.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
 }
 
@@ -458,29 +458,29 @@ async def test_its_account_cannot_read_secrets(control_plane, kinds, team, tmp_p
 
 async def test_its_account_changes_no_binding_and_no_policy_of_others(control_plane, kinds, team):
     made = control_plane.kubectl("create", "token", "spillway-operator", "--namespace=spillway-system")
-    theirs = {
-        "rolebindings": {
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "spillway-gateway"}
+    others = (
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "spillway-gateway"},
         },
-        "networkpolicies": {"spec": {"podSelector": {}, "policyTypes": ["Egress"]}},
-        "poddisruptionbudgets": {"spec": {"maxUnavailable": 1}},
-    }
-    kinds_of = {
-        "rolebindings": "RoleBinding",
-        "networkpolicies": "NetworkPolicy",
-        "poddisruptionbudgets": "PodDisruptionBudget",
-    }
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "spec": {"podSelector": {}, "policyTypes": ["Egress"]},
+        },
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": {"maxUnavailable": 1}},
+    )
     async with KubeAPI(control_plane.server, ca_file=control_plane.ca_file, token=made.stdout.strip()) as account:
-        for resource, body in theirs.items():
-            head = {"apiVersion": PREFIX[resource].removeprefix("/apis/"), "kind": kinds_of[resource]}
+        for body in others:
             there, absent = ({"name": name, "namespace": team.namespace} for name in ("theirs", "spillway-gateway"))
-            await team.api.apply({**head, **body, "metadata": there})
+            await team.api.apply({**body, "metadata": there})
             with pytest.raises(Forbidden):
-                await account.apply({**head, **body, "metadata": {**there, "labels": {"mine": "now"}}})
+                await account.apply({**body, "metadata": {**there, "labels": {"mine": "now"}}})
             with pytest.raises(Forbidden):
-                await account.delete(team.path(resource, "theirs"))
-            await account.apply({**head, **body, "metadata": absent})
-            await account.delete(team.path(resource, "spillway-gateway"))
+                await account.delete(path_of(body["kind"], **there))
+            await account.apply({**body, "metadata": absent})
+            await account.delete(path_of(body["kind"], **absent))
 
 
 async def test_killed_at_any_moment_it_converges(control_plane, kinds, team, tmp_path):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from helm_program import CHART, ROOT, helm
+from spillway.controller.cluster import path_of
 from spillway.controller.observe import GATEWAY_KINDS
 
 
@@ -46,5 +47,5 @@ def test_in_each_listed_namespace_what_was_made_there_is_waited_for(tmp_path: Pa
 def test_all_that_the_operator_takes_down_itself_is_waited_for():
     (wait,) = [line for line in commands((CHART / "README.md").read_text()) if line.startswith("kubectl wait")]
     (kinds,) = [word for word in wait.split() if "," in word]
-    plural = {kind.lower().replace("policy", "policie") + "s" for kind in GATEWAY_KINDS}
-    assert plural <= set(kinds.split(","))
+    plurals = {path_of(kind, "").rpartition("/")[2] for kind in GATEWAY_KINDS}
+    assert plurals <= set(kinds.split(","))

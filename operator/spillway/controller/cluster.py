@@ -105,14 +105,14 @@ class Cluster:
     async def get(self, ref: Ref) -> Object | None:
         """The object, None if there is none."""
         try:
-            return await self._request("GET", _path(ref.kind, ref.namespace, ref.name), str(ref))
+            return await self._request("GET", path_of(ref.kind, ref.namespace, ref.name), str(ref))
         except NotFound:
             return None
 
     async def list(self, kind: str, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         """All objects of a kind, in one namespace or (empty) in all, that carry all of these labels."""
         query = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())} if labels else {}
-        answer = await self._request("GET", _path(kind, namespace), f"{kind}s of {namespace or 'all'}", query)
+        answer = await self._request("GET", path_of(kind, namespace), f"{kind}s of {namespace or 'all'}", query)
         items = answer.get("items")
         # a LIST leaves out of its items what it says once for all of them
         head = {"apiVersion": answer.get("apiVersion"), "kind": kind}
@@ -137,20 +137,20 @@ class Cluster:
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            await self._request("DELETE", _path(ref.kind, ref.namespace, ref.name), str(ref), body=body)
+            await self._request("DELETE", path_of(ref.kind, ref.namespace, ref.name), str(ref), body=body)
         except NotFound:
             return
 
     async def create(self, obj: Mapping[str, object]) -> Object:
         """Create the object; what it is then."""
         ref = ref_of(obj)
-        return await self._request("POST", _path(ref.kind, ref.namespace), str(ref), body=dict(obj))
+        return await self._request("POST", path_of(ref.kind, ref.namespace), str(ref), body=dict(obj))
 
     async def _apply(self, obj: Mapping[str, object], subresource: str) -> Object:
         ref = ref_of(obj)
         return await self._request(
             "PATCH",
-            _path(ref.kind, ref.namespace, ref.name) + subresource,
+            path_of(ref.kind, ref.namespace, ref.name) + subresource,
             str(ref),
             {"fieldManager": FIELD_MANAGER, "force": "true"},
             dict(obj),
@@ -186,7 +186,8 @@ class Cluster:
         return answer
 
 
-def _path(kind: str, namespace: str, name: str = "") -> str:
+def path_of(kind: str, namespace: str, name: str = "") -> str:
+    """Where the API server has an object; without a name the collection, without a namespace that of all."""
     prefix, plural = _RESOURCES[kind]
     path = f"{prefix}/namespaces/{quote(namespace, safe='')}/{plural}" if namespace else f"{prefix}/{plural}"
     return f"{path}/{quote(name, safe='')}" if name else path

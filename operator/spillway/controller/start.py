@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Coroutine
 
 import kopf
@@ -19,6 +18,7 @@ from spillway.errors import InvalidObject, SetupError
 from spillway.render import RenderSettings
 from spillway.routing.facts import CompileSettings
 from spillway.settings import OperatorSettings
+from spillway.signals import told_to_end
 from spillway.sizing.profiles import Profiles, default_profiles, load_profiles
 
 logger = structlog.get_logger()
@@ -59,7 +59,7 @@ def _profiles(settings: OperatorSettings) -> Profiles:
 
 
 async def _serve(settings: OperatorSettings, policy: Policy) -> None:
-    told = _told_to_end()
+    told = told_to_end()  # kopf listens to signals only once it runs
     logger.info("operator starting", namespaces=list(settings.namespaces) or "all", image=settings.image)
     operator = Operator(await Cluster.connect(), policy, settings)
     try:
@@ -69,14 +69,6 @@ async def _serve(settings: OperatorSettings, policy: Policy) -> None:
     finally:
         await operator.close()
     logger.info("operator stopped")
-
-
-def _told_to_end() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT from now on: kopf listens to them only once it runs."""
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    return told
 
 
 async def _unless(told: asyncio.Event, work: Coroutine[None, None, None]) -> None:

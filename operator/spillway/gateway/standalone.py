@@ -33,10 +33,11 @@ from spillway.gateway.endpoints import Addresses, Prober, assign, parse_endpoint
 from spillway.gateway.files import follow_files, read_files, stamps
 from spillway.gateway.ledger_file import FileLedgerStore
 from spillway.gateway.settings import GatewaySettings
-from spillway.gateway.start import Gateway, configure_log, serve_until, told_to_end
+from spillway.gateway.start import Gateway, configure_log, serve_until
 from spillway.gateway.upstream import Upstreams
 from spillway.routing.compile import DEFAULT_CONTEXT_TOKENS
 from spillway.routing.facts import KeyRef
+from spillway.signals import told_to_end
 
 JOURNAL: Final = "journal"
 LOOK_AT_TARGETS_EVERY_SECONDS: Final = 2.0

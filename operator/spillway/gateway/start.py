@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -36,6 +35,7 @@ from spillway.gateway.store import LedgerStore
 from spillway.gateway.upstream import Upstreams
 from spillway.gateway.watch import ENGINE_PODS, PodSink, deployments_path, follow, follow_namespace, pods_path
 from spillway.routing.facts import Route
+from spillway.signals import told_to_end
 
 _log: Final = structlog.get_logger("spillway.gateway")
 RETURN_LEASES_WITHIN_SECONDS: Final = 5.0
@@ -161,14 +161,6 @@ async def _run(settings: GatewaySettings) -> bool:
         gateway.keep(gateway.peers.run())
         await serve_until(gateway, told)
     return not gateway.died.is_set()
-
-
-def told_to_end() -> asyncio.Event:
-    """Set when this process is told to end."""
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    return told
 
 
 def _watch_all(gateway: Gateway, client: KubeClient) -> None:

@@ -83,7 +83,7 @@ def render_model(
         *((render("model/claim.yaml.j2", **values, cache=cache, retained=retained),) if made else ()),
         render(
             "model/job.yaml.j2",
-            **(dict(values) | {"pull_secrets": pull_secrets(deployment, steps, settings)}),
+            **{**values, "pull_secrets": pull_secrets(deployment, steps, settings)},
             cache=cache,
             steps=steps,
             models_directory=MODELS_DIRECTORY,

@@ -8,17 +8,16 @@ with its base_url; on SIGTERM or SIGINT it ends with exit code 0.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import random
-import signal
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import uvloop
 
+from spillway.signals import told_to_end
 from spillway.simulator.cloud.bill import Price
 from spillway.simulator.cloud.server import Pace, RecordingCloud
 
@@ -50,9 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(options: argparse.Namespace, api_key: str) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_end()
     directory: Path = options.directory
     cloud = RecordingCloud(
         dict(options.price),

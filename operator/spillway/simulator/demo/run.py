@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import signal
 import time
 from decimal import Decimal
 
 from rich.console import Console
 
 from spillway.errors import SetupError
+from spillway.signals import told_to_end
 from spillway.simulator import trace
 from spillway.simulator.demo import sample
 from spillway.simulator.demo.burst import Burst
@@ -152,9 +152,6 @@ async def _look_around(screen: Screen, stage: Stage, gateway_url: str) -> None:
     if not screen.console.is_terminal:
         return
     screen.say("\nUp until Ctrl-C.", style="bold")
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with contextlib.suppress(asyncio.CancelledError):
-        await stop.wait()
+        await told_to_end().wait()
     screen.say("stopping")

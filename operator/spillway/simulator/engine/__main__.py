@@ -12,7 +12,6 @@ import asyncio
 import dataclasses
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from collections.abc import Mapping
 import uvloop
 from aiohttp import web
 
+from spillway.signals import told_to_end
 from spillway.simulator.engine import arguments as command_line
 from spillway.simulator.engine import faults as fault_names
 from spillway.simulator.engine import hardware
@@ -92,9 +92,7 @@ def _kv_message(max_model_len: int, kv_bytes_per_token: float, kv_bytes: float) 
 
 
 async def _serve(arguments: Arguments, environment: Mapping[str, str]) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_end()
     faults = fault_names.parse(environment.get("SPILLWAY_SIMULATED_FAULT", ""))
     plan = _plan(arguments, environment)
     if faults.crash_at_start:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
+from spillway.signals import told_to_end
 from spillway.simulator.ollama.runner import Runner
 from spillway.simulator.ollama.server import VERSION, OllamaServer
 from spillway.simulator.ollama.store import Store
@@ -31,9 +30,7 @@ def serve(environment: Mapping[str, str]) -> None:
 
 
 async def _serve(environment: Mapping[str, str]) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = told_to_end()
     store = Store(Path(environment.get("OLLAMA_MODELS") or Path(environment["HOME"]) / ".ollama" / "models"))
     slots = int(environment.get("OLLAMA_NUM_PARALLEL") or 1)
     load_seconds = float(environment.get("SPILLWAY_SIMULATED_LOAD_SECONDS") or _LOAD_SECONDS)
